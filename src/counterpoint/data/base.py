@@ -1,0 +1,87 @@
+"""The role of data: recordings on disk in, batches out, split so that nothing leaks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from counterpoint.types import Batch, SignalSpec
+
+SplitName = Literal["train", "valid", "test"]
+Int = NDArray[np.int64]
+
+
+class Draw(NamedTuple):
+    """One row asked of ``Rows``: which row, and the key that alone decides its randomness.
+
+    ``key`` is a number unique to (seed, epoch, index), so a sample is the same whatever worker, rank or batch
+    it comes through.
+    """
+
+    row: int
+    key: int
+
+
+class Rows(Dataset[Batch], ABC):
+    """A batched map-style dataset: the columns are known without reading a signal, the signals come a batch at a time.
+
+    Attributes:
+        labels: (n,) class index or ``UNLABELLED``.
+        groups: (n,) index of the group.
+        domains: (n,) index of the domain.
+        ids: (n,) row of the recording in the data's table.
+        metadata: (n, m) float; all that is known of a row without its signal (rate, length, columns a user
+            names); NaN where unknown. Feeds the metadata-only baseline.
+    """
+
+    labels: Int
+    groups: Int
+    domains: Int
+    ids: Int
+    metadata: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        """Read one batch. Called by ``DataLoader`` with what the batch sampler yields."""
+
+
+class Data(ABC):
+    """Base of all data readers.
+
+    A constructor takes keyword-only arguments alone, reads tables and headers (not signals), and raises a
+    ``ValueError`` that names file, row and remedy for what it cannot use.
+
+    Attributes:
+        specs: modality name -> what its encoder must know.
+        classes: names of the classes, in the order of their indices; empty when nothing is labelled.
+        folds: names of the train/valid/test divisions, at least one.
+        names: recording id by row of the table.
+    """
+
+    specs: dict[str, SignalSpec]
+    classes: tuple[str, ...]
+    folds: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def training(self, fold: str, split: SplitName) -> Rows:
+        """Rows to pre-train or validate on: random views keyed by ``Draw.key``, labels not needed."""
+
+    @abstractmethod
+    def evaluation(self, fold: str, split: SplitName) -> Rows:
+        """Rows to embed and score: one view, the same at every call, no augmentation."""
+
+    @abstractmethod
+    def audit(self, fold: str) -> list[str]:
+        """What leaks between the splits of ``fold``, a sentence each; empty when nothing does."""
+
+    @abstractmethod
+    def report(self) -> dict[str, Any]:
+        """JSON-able account: sources with sha256, counts, columns matched, quarantine."""

@@ -1,0 +1,210 @@
+"""Hand features of windows: what a learned representation has to beat.
+
+All functions take (B, L, C) windows of equal length and return (B, F) float64 with F the same for equal (L, C), so
+they run batch by batch. Nothing here is fitted: a feature of a window depends on that window alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from counterpoint.types import Signal
+
+Float = NDArray[np.float64]
+
+_SHORTEST = 16
+_TINY = 1e-12
+_KERNEL_LENGTH = 9
+
+
+def full_windows(signal: Signal, place: str) -> Float:
+    """The (B, L, C) values of a signal without gaps, as float64.
+
+    Args:
+        signal: a modality of a batch.
+        place: its name, for the message.
+
+    Raises:
+        ValueError: the signal is irregular, ragged, too short or not finite.
+    """
+    if signal.codes is not None:
+        raise ValueError(f"{place}: hand features want regular signals, this one is a sequence of coded events")
+    if signal.mask is not None and not bool(signal.mask.all()):
+        rows = int((~signal.mask.all(1)).sum())
+        raise ValueError(
+            f"{place}: hand features want windows of equal length, {rows} rows are padded or missing; "
+            "evaluate on windows no longer than the shortest recording"
+        )
+    if signal.values.shape[1] < _SHORTEST:
+        raise ValueError(
+            f"{place}: windows of {signal.values.shape[1]} samples are too short for hand features; "
+            f"use at least {_SHORTEST}"
+        )
+    values = signal.values.detach().cpu().double().numpy()
+    if not np.isfinite(values).all():
+        rows = int((~np.isfinite(values).all((1, 2))).sum())
+        raise ValueError(f"{place}: {rows} windows hold NaN or infinity; let the reader quarantine them")
+    return values
+
+
+def log_band_powers(values: NDArray[np.floating[Any]], *, bands: int = 32) -> Float:
+    """Log of the mean power in equal bands from above 0 Hz to Nyquist.
+
+    Args:
+        values: (B, L, C) windows.
+        bands: how many; no more than the L // 2 bins there are.
+
+    Returns:
+        (B, C * bands) natural logarithms of power, Hann window, mean taken off first.
+    """
+    length = values.shape[1]
+    taper = np.hanning(length)[None, :, None]
+    centred = values - values.mean(1, keepdims=True)
+    power = np.abs(np.fft.rfft(centred * taper, axis=1)[:, 1:]) ** 2 / np.sum(taper**2)
+    bands = min(bands, power.shape[1])
+    edges = np.linspace(0, power.shape[1], bands + 1).round().astype(np.int64)
+    means = np.add.reduceat(power, edges[:-1], axis=1) / np.diff(edges)[None, :, None]
+    return _flat(np.log(means + _TINY))
+
+
+def envelope_spectrum(values: NDArray[np.floating[Any]], *, bins: int = 59) -> Float:
+    """Lowest bins of the spectrum of the envelope, where the impacts of a damaged bearing repeat.
+
+    The envelope is the magnitude of the analytic signal, with its mean taken off; amplitudes are relative to that mean,
+    so the feature tells the depth of modulation and not the level.
+
+    Args:
+        values: (B, L, C) windows.
+        bins: how many from the first above 0 Hz, each rate / L Hz wide; no more than L // 2.
+
+    Returns:
+        (B, C * bins) natural logarithms of relative amplitude.
+    """
+    length = values.shape[1]
+    spectrum = np.fft.fft(values - values.mean(1, keepdims=True), axis=1)
+    one_sided = np.zeros((1, length, 1))
+    one_sided[:, 0] = 1.0
+    one_sided[:, 1 : (length + 1) // 2] = 2.0
+    if length % 2 == 0:
+        one_sided[:, length // 2] = 1.0
+    envelope = np.abs(np.fft.ifft(spectrum * one_sided, axis=1))
+    level = envelope.mean(1, keepdims=True)
+    taper = np.hanning(length)[None, :, None]
+    amplitude = np.abs(np.fft.rfft((envelope - level) * taper, axis=1))[:, 1 : bins + 1] * 2.0 / taper.sum()
+    return _flat(np.log(amplitude / (level + _TINY) + 1e-4))
+
+
+def moments(values: NDArray[np.floating[Any]]) -> Float:
+    """Statistics of the amplitudes: nine a channel.
+
+    Args:
+        values: (B, L, C) windows.
+
+    Returns:
+        (B, C * 9): mean, standard deviation, root mean square, skewness, kurtosis (3 for a Gaussian), peak, crest factor
+        (peak / RMS), shape factor (RMS / mean magnitude), zero crossings a sample. Ratios of a constant window are 0.
+    """
+    mean = values.mean(1)
+    centred = values - mean[:, None]
+    std = centred.std(1)
+    rms = np.sqrt((values**2).mean(1))
+    magnitude = np.abs(values).mean(1)
+    peak = np.abs(values).max(1)
+    crossings = (np.diff(np.signbit(centred), axis=1) != 0).mean(1)
+    steady = np.where(std > _TINY, std, np.inf)
+    skewness = (centred**3).mean(1) / steady**3
+    kurtosis = (centred**4).mean(1) / steady**4
+    crest = peak / np.where(rms > _TINY, rms, np.inf)
+    shape = rms / np.where(magnitude > _TINY, magnitude, np.inf)
+    columns = [mean, std, rms, skewness, kurtosis, peak, crest, shape, crossings]
+    return _flat(np.stack(columns, 1))
+
+
+def summary_statistics(values: NDArray[np.floating[Any]]) -> Float:
+    """(B, C * 100) for L >= 118: log band powers, envelope spectrum and moments side by side."""
+    return np.concatenate([log_band_powers(values), envelope_spectrum(values), moments(values)], 1)
+
+
+class _Group(NamedTuple):
+    """Kernels of one dilation: (K, C, 9) weights, (K,) biases, and how many of them see no padding."""
+
+    dilation: int
+    weights: Tensor
+    biases: Tensor
+    unpadded: int
+
+
+@dataclass(frozen=True)
+class RandomKernels:
+    """Random convolution kernels pooled to the share of positive values and the maximum.
+
+    ROCKET (Dempster, Petitjean, Webb 2020, arXiv:1910.13051) with two simplifications of MiniRocket (Dempster, Schmidt,
+    Webb 2021, arXiv:2012.08791): every kernel has length 9, and dilations are powers of two, so that kernels of a
+    dilation are one convolution. Nothing is learned. Windows are z-scored a channel, as the paper does; the level which
+    that takes away comes back as the logarithm of the standard deviation.
+
+    Args:
+        kernels: how many; two features each.
+        seed: of the kernels, which depend on it and on the number of channels and samples alone.
+    """
+
+    kernels: int = 400
+    seed: int = 0
+
+    def __call__(self, values: NDArray[np.floating[Any]]) -> Float:
+        """Transform (B, L, C) windows into (B, 2 * kernels + C) features."""
+        _, length, channels = values.shape
+        deviation = values.std(1)
+        steady = np.where(deviation > _TINY, deviation, np.inf)
+        scored = (values - values.mean(1, keepdims=True)) / steady[:, None]
+        windows = torch.from_numpy(np.ascontiguousarray(scored.transpose(0, 2, 1), dtype=np.float32))
+        pooled: list[Tensor] = []
+        with torch.no_grad():
+            for group in self._groups(length, channels):
+                pooled += _pool(windows, group)
+        return np.concatenate([torch.cat(pooled, 1).double().numpy(), np.log(deviation + _TINY)], 1)
+
+    def _groups(self, length: int, channels: int) -> list[_Group]:
+        """Draw the kernels: normal weights with their mean taken off, biases uniform in (-1, 1)."""
+        draw = torch.Generator().manual_seed(self.seed)
+        reach = max(0, int(np.log2((length - 1) / (_KERNEL_LENGTH - 1))))
+        groups = []
+        for exponent, share in enumerate(np.array_split(np.arange(self.kernels), reach + 1)):
+            if share.size == 0:
+                continue
+            weights = torch.randn(len(share), channels, _KERNEL_LENGTH, generator=draw)
+            weights -= weights.mean(-1, keepdim=True)
+            # A kernel sees one channel at least, on average half of them.
+            seen = torch.rand(len(share), channels, generator=draw) < 0.5
+            seen[torch.arange(len(share)), torch.randint(channels, (len(share),), generator=draw)] = True
+            weights *= seen.unsqueeze(-1)
+            biases = torch.rand(len(share), generator=draw) * 2 - 1
+            groups.append(_Group(2**exponent, weights, biases, len(share) // 2))
+        return groups
+
+
+def _pool(windows: Tensor, group: _Group) -> list[Tensor]:
+    """Convolve (B, C, L) and pool over time: [positive share (B, K), maximum (B, K)]."""
+    margin = (_KERNEL_LENGTH - 1) // 2 * group.dilation
+    pooled: list[Tensor] = []
+    parts = ((slice(0, group.unpadded), 0), (slice(group.unpadded, None), margin))
+    for part, padding in parts:
+        if group.weights[part].shape[0] == 0:
+            continue
+        response = F.conv1d(
+            windows, group.weights[part], group.biases[part], padding=padding, dilation=group.dilation
+        )
+        pooled += [(response > 0).float().mean(-1), response.amax(-1)]
+    return pooled
+
+
+def _flat(features: Float) -> Float:
+    """(B, F, C) to (B, C * F), a channel after the other."""
+    return np.ascontiguousarray(features.transpose(0, 2, 1)).reshape(len(features), -1)

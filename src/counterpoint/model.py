@@ -1,0 +1,66 @@
+"""The model: what is kept after training. Encoders and their fusion, no objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from counterpoint.encoders.base import Encoder
+from counterpoint.fusion import Fusion
+from counterpoint.types import Encoded, Signal, SignalSpec
+
+FUSED = "fused"
+"""Key of the fused embedding in what a model returns."""
+
+
+class Model(nn.Module):
+    """One encoder a modality, and a fusion over them.
+
+    Attributes:
+        dims: width of every output, modality name -> D, ``FUSED`` included.
+    """
+
+    def __init__(self, encoders: dict[str, Encoder], fusion: Fusion) -> None:
+        """Hold encoders and a fusion that was sized by their widths."""
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.dims = {name: encoder.dim for name, encoder in encoders.items()} | {FUSED: fusion.dim}
+
+    def forward(self, view: dict[str, Signal]) -> dict[str, Encoded]:
+        """Encode every modality of a view and add their fusion under ``FUSED``.
+
+        Raises:
+            ValueError: if the view lacks a modality this model encodes (a modality missing from some rows is
+                a mask, not a missing key).
+        """
+        missing = [name for name in self.encoders if name not in view]
+        if missing:
+            raise ValueError(f"the batch has no modality {missing}; it has {sorted(view)}")
+        encoded: dict[str, Encoded] = {name: encoder(view[name]) for name, encoder in self.encoders.items()}
+        return encoded | {FUSED: self.fusion(encoded)}
+
+
+def build_model(
+    specs: dict[str, SignalSpec],
+    encoders: dict[str, Callable[..., Encoder]],
+    fusion: Callable[..., Fusion],
+) -> Model:
+    """Build a model whose shapes flow from the data.
+
+    Args:
+        specs: what the data say of each modality.
+        encoders: a factory a modality.
+        fusion: the factory of the fusion.
+
+    Raises:
+        ValueError: if a modality has no encoder or an encoder no modality.
+    """
+    if set(specs) != set(encoders):
+        raise ValueError(
+            f"encoders: the data bring {sorted(specs)}, the recipe has encoders for {sorted(encoders)}; "
+            "each modality needs exactly one encoder of its name"
+        )
+    built = {name: factory(specs[name]) for name, factory in encoders.items()}
+    return Model(built, fusion({name: encoder.dim for name, encoder in built.items()}))

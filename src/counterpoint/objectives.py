@@ -1,0 +1,238 @@
+"""Objectives: what is thrown away after training. Projection heads, temperatures, classifiers, losses."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from counterpoint import losses
+from counterpoint.model import FUSED
+from counterpoint.types import UNLABELLED, Batch, Encoded, Loss, Prediction
+
+
+class Objective(nn.Module, ABC):
+    """Base of all objectives.
+
+    A constructor takes, as its two positional arguments, the widths of what the model returns and the names
+    of the classes, and everything a recipe may set as keyword-only arguments.
+
+    Attributes:
+        views: how many views of a row the objective compares.
+    """
+
+    views: int = 2
+
+    @abstractmethod
+    def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
+        """The loss of a batch, with the scalars that cost nothing to know."""
+
+    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
+        """Scalars too dear for every step; asked for when a row of the log is due, without gradient."""
+        return {}
+
+
+class ContrastHead(nn.Module):
+    """What contrastive objectives share: a projection head and a temperature.
+
+    The head is SimCLR's (Chen et al. 2020, arXiv 2002.05709): two layers, dropped after pre-training
+    together with what contrast distorts.
+    """
+
+    def __init__(
+        self, dim: int, width: int, temperature: float, tempering: Literal["fixed", "learned"]
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature is {temperature}; it must be above 0 (0.07 is usual)")
+        self.project = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, width))
+        log_scale = torch.tensor(math.log(1 / temperature))
+        self.log_scale = nn.Parameter(log_scale, requires_grad=tempering == "learned")
+
+    def scale(self) -> Tensor:
+        """1 / temperature, kept under 100 as in CLIP so that a learned one cannot run away."""
+        return self.log_scale.clamp(max=math.log(100.0)).exp()
+
+    def forward(self, view: dict[str, Encoded]) -> Tensor:
+        """Project the fused embedding, (B, D) -> (B, width)."""
+        projected: Tensor = self.project(view[FUSED].pooled)
+        return projected
+
+    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
+        """Accuracy, similarities, alignment, uniformity and effective rank of this process's rows."""
+        stats = losses.contrast_stats(self(views[0]), self(views[1]), exclude=[batch.ids])
+        return stats | {"temperature": 1 / self.scale().detach()}
+
+
+@final
+class InfoNCE(Objective):
+    """InfoNCE between two views of a row (van den Oord et al. 2018, arXiv 1807.03748), over all ranks.
+
+    Negatives are the other rows of the batch, except those a row shares an id with: a window of the same
+    recording is never a negative.
+    """
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: tuple[str, ...],
+        /,
+        *,
+        temperature: float = 0.07,
+        tempering: Literal["fixed", "learned"] = "fixed",
+        projection: int = 128,
+        direction: Literal["two-way", "one-way"] = "two-way",
+        exclude: Sequence[Literal["label", "domain", "group"]] = (),
+        hard_negatives: float = 0.0,
+    ) -> None:
+        """Build the head.
+
+        Args:
+            dims: width of every output of the model.
+            classes: names of the classes; not used.
+            temperature: what similarities are divided by.
+            tempering: whether the temperature stays or is learned.
+            projection: width of the space the loss is computed in.
+            direction: both ways averaged, or from the first view to the second alone.
+            exclude: also drop negatives that share the anchor's label, domain or group.
+            hard_negatives: concentration of the weights on hard negatives; 0 weighs all alike.
+        """
+        super().__init__()
+        self.head = ContrastHead(dims[FUSED], projection, temperature, tempering)
+        self.direction = direction
+        self.exclude = tuple(exclude)
+        self.hard_negatives = hard_negatives
+
+    def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
+        """Loss of the pairs (view 0, view 1)."""
+        columns = {"label": batch.labels, "domain": batch.domains, "group": batch.groups}
+        value = losses.info_nce(
+            self.head(views[0]),
+            self.head(views[1]),
+            self.head.scale(),
+            direction=self.direction,
+            exclude=[batch.ids, *(columns[name] for name in self.exclude)],
+            hard_negative_weight=self.hard_negatives,
+        )
+        return Loss(value, {"loss": value.detach()})
+
+    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
+        """Contrastive statistics, and the value ln N of a loss that learned nothing."""
+        candidates = len(batch.ids) * losses.world_size()
+        collapse = batch.ids.new_tensor(candidates, dtype=torch.float32).log()
+        return self.head.diagnose(views, batch) | {"collapse": collapse}
+
+
+@final
+class SupCon(Objective):
+    """Supervised contrast, L_out of Khosla et al. 2020 (arXiv 2004.11362), over all views, rows and ranks."""
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: tuple[str, ...],
+        /,
+        *,
+        temperature: float = 0.07,
+        tempering: Literal["fixed", "learned"] = "fixed",
+        projection: int = 128,
+        positives: Literal["label", "group", "id"] = "label",
+    ) -> None:
+        """Build the head.
+
+        Args:
+            dims: width of every output of the model.
+            classes: names of the classes.
+            temperature: what similarities are divided by.
+            tempering: whether the temperature stays or is learned.
+            projection: width of the space the loss is computed in.
+            positives: what makes two windows a positive pair; ``id`` is NT-Xent (SimCLR) and needs no label.
+
+        Raises:
+            ValueError: if positives are labels and the data have fewer than two classes.
+        """
+        super().__init__()
+        if positives == "label" and len(classes) < 2:
+            raise ValueError(
+                f"SupCon by label needs two classes or more, the training data have {list(classes)}: "
+                "every window would be every other's positive; set positives: id or bring labels"
+            )
+        self.head = ContrastHead(dims[FUSED], projection, temperature, tempering)
+        self.positives = positives
+
+    def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
+        """Loss of all views of the batch as one set."""
+        columns = {"label": batch.labels, "group": batch.groups, "id": batch.ids}
+        keys = columns[self.positives].repeat(len(views))
+        value = losses.sup_con(torch.cat([self.head(view) for view in views]), keys, self.head.scale())
+        return Loss(value, {"loss": value.detach()})
+
+    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
+        """Contrastive statistics, and the value ln(N-1) of a loss that learned nothing."""
+        candidates = len(views) * len(batch.ids) * losses.world_size() - 1
+        collapse = batch.ids.new_tensor(candidates, dtype=torch.float32).log()
+        return self.head.diagnose(views, batch) | {"collapse": collapse}
+
+
+@final
+class CrossEntropy(Objective):
+    """A linear classifier on the fused embedding. Rows without a label do not count."""
+
+    views = 1
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: tuple[str, ...],
+        /,
+        *,
+        label_smoothing: float = 0.0,
+        weights: Literal["none", "balanced"] = "none",
+    ) -> None:
+        """Build the classifier.
+
+        Args:
+            dims: width of every output of the model.
+            classes: names of the classes, at least two.
+            label_smoothing: share of the target spread over all classes.
+            weights: ``balanced`` weighs the classes of each batch by the inverse of their counts.
+
+        Raises:
+            ValueError: if there is nothing to tell apart.
+        """
+        super().__init__()
+        if len(classes) < 2:
+            raise ValueError(f"CrossEntropy needs two classes or more, the data have {list(classes)}")
+        self.classifier = nn.Linear(dims[FUSED], len(classes))
+        self.label_smoothing = label_smoothing
+        self.weights = weights
+
+    def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
+        """Mean cross-entropy over views and labelled rows."""
+        labels = batch.labels.repeat(len(views))
+        known = labels != UNLABELLED
+        if not bool(known.any()):
+            raise ValueError("a batch has no labelled row; CrossEntropy cannot learn from it")
+        logits = self.classifier(torch.cat([view[FUSED].pooled for view in views]))[known]
+        labels = labels[known]
+        weight = self._class_weights(labels) if self.weights == "balanced" else None
+        value = F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
+        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        return Loss(value, {"loss": value.detach(), "accuracy": accuracy})
+
+    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
+        """The value ln K of a classifier that learned nothing."""
+        return {"collapse": torch.tensor(math.log(self.classifier.out_features))}
+
+    def predict(self, encoded: dict[str, Encoded]) -> Prediction:
+        """Class probabilities, (B, K)."""
+        return Prediction(self.classifier(encoded[FUSED].pooled).softmax(-1))
+
+    def _class_weights(self, labels: Tensor) -> Tensor:
+        counts = torch.bincount(labels, minlength=self.classifier.out_features).float()
+        return torch.where(counts > 0, counts.sum() / counts.clamp_min(1), 0.0)

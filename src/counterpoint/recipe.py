@@ -1,0 +1,177 @@
+"""A recipe: everything that decides a run, as factories; and how it becomes a trained model.
+
+Factories, not instances: seeding comes first, shapes flow data -> encoder -> objective, no width is written twice.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from counterpoint import config
+from counterpoint.config import Factory
+from counterpoint.data.base import Data
+from counterpoint.encoders.base import Encoder
+from counterpoint.evaluate.probes import KNN, Evaluator, LinearProbe
+from counterpoint.fusion import Concat, Fusion
+from counterpoint.model import Model, build_model
+from counterpoint.objectives import Objective
+from counterpoint.settings import Optimizer, Trainer, Transfer
+
+if TYPE_CHECKING:
+    from counterpoint.task import Task
+
+ROLES = (
+    "counterpoint.data",
+    "counterpoint.encoders",
+    "counterpoint.evaluate",
+    "counterpoint.transforms",
+    "counterpoint.objectives",
+)
+"""Modules whose import makes every choice of every role known."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the embeddings are judged.
+
+    Args:
+        evaluators: what is trained on the embeddings of the training split and scored on the test split.
+        transfer: also fine-tune on shares of the labels, against the same model from scratch.
+    """
+
+    evaluators: list[Evaluator] = field(default_factory=lambda: [LinearProbe(), KNN()])
+    transfer: Transfer | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run.
+
+    Args:
+        data: the reader of the recordings, with windows, splits and augmentations.
+        encoders: one a modality, by the modality's name.
+        objective: what is minimised.
+        fusion: how the modalities become one embedding.
+        optimizer: rates and their schedule.
+        trainer: epochs, batches, devices, checkpoints.
+        evaluation: how the embeddings are judged.
+        seeds: the whole run is repeated with each, on each fold of the data.
+    """
+
+    data: Factory[Data]
+    encoders: dict[str, Factory[Encoder]]
+    objective: Factory[Objective]
+    fusion: Factory[Fusion] = Concat
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    trainer: Trainer = field(default_factory=Trainer)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    seeds: list[int] = field(default_factory=lambda: [0])
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds is {self.seeds}; give one seed or several different ones")
+
+
+def read(path: Path, overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from YAML.
+
+    Args:
+        path: the file.
+        overrides: ``a.b=value`` each.
+        plugins: modules that bring encoders or readers of one's own.
+
+    Raises:
+        ConfigError: with every problem, its file, line and dotted place.
+    """
+    import_roles(plugins)
+    return config.load(path, Recipe, overrides)
+
+
+def import_roles(plugins: Sequence[str] = ()) -> None:
+    """Import every module that offers choices, and the plug-ins named."""
+    for module in ROLES:
+        importlib.import_module(module)
+    config.plugins(plugins)
+
+
+def build(
+    recipe: Recipe, data: Data, seed: int, objective: Callable[..., Objective] | None = None
+) -> tuple[Model, Objective]:
+    """Build model and objective, seeded.
+
+    Args:
+        recipe: what to build.
+        data: where the shapes come from.
+        seed: of the initial weights.
+        objective: in place of the recipe's, as fine-tuning needs.
+    """
+    torch.manual_seed(seed)
+    model = build_model(data.specs, recipe.encoders, recipe.fusion)
+    return model, (objective or recipe.objective)(model.dims, data.classes)
+
+
+def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> Task:
+    """Train one fold with one seed, going on from what ``folder`` holds.
+
+    Args:
+        recipe: what to train.
+        data: its data, already read.
+        fold: which division of the recordings.
+        seed: of weights, order and augmentation.
+        folder: where ``checkpoints/`` and ``metrics.csv`` go.
+
+    Returns:
+        The task in its final state.
+    """
+    from counterpoint.fit import fit, stream_length
+    from counterpoint.task import Task
+
+    model, objective = build(recipe, data, seed)
+    if recipe.trainer.hardware.compile != "off":
+        model.compile(mode=recipe.trainer.hardware.compile)
+    rows, valid = data.training(fold, "train"), data.training(fold, "valid")
+    batches, _ = stream_length(rows, recipe.trainer)
+    task = Task(
+        model,
+        objective,
+        recipe.optimizer,
+        total_steps=-(-batches // recipe.trainer.accumulate),
+        log_every=recipe.trainer.monitor.log_every,
+        names=data.names,
+    )
+    fit(task, rows, valid, settings=recipe.trainer, seed=seed, folder=folder)
+    return task
+
+
+def load(folder: Path, data: Data, recipe: Recipe) -> tuple[Model, Objective]:
+    """Model and objective of a trained cell, from its best checkpoint or, without validation, its newest.
+
+    Args:
+        folder: of the cell.
+        data: where the shapes come from.
+        recipe: the cell was trained with.
+
+    Raises:
+        ValueError: if the folder holds no whole checkpoint.
+    """
+    from counterpoint.checkpoint import load as load_checkpoint
+    from counterpoint.checkpoint import newest_valid
+
+    best, _ = newest_valid(folder / "checkpoints", "best-")
+    path = best or newest_valid(folder / "checkpoints")[0]
+    if path is None:
+        raise ValueError(f"{folder / 'checkpoints'} holds no whole checkpoint; train the recipe first")
+    weights = load_checkpoint(path)["state_dict"]
+    model, objective = build(recipe, data, seed=0)
+    for name, module in (("model", model), ("objective", objective)):
+        prefix = f"{name}."
+        module.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        )
+    return model.eval(), objective.eval()

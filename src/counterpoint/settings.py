@@ -1,0 +1,167 @@
+"""Settings of optimisation, training and transfer: plain dataclasses, so a recipe is read without Lightning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW with warm-up, no weight decay on biases, norms and scalars.
+
+    Args:
+        lr: peak learning rate.
+        weight_decay: decoupled weight decay of the matrices.
+        betas: decay of the moments.
+        warmup: share of all steps over which the rate rises linearly from 0.
+        schedule: what follows: half a cosine to 0, or no change.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup: float = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise ValueError(f"lr is {self.lr}; it must be above 0")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is {self.warmup}; it is a share of all steps, 0 <= warmup < 1")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and in what precision to train; the names and values are Lightning's.
+
+    Args:
+        accelerator: ``auto``, ``cpu``, ``gpu``, ...
+        devices: processes a node. ``torchrun`` and SLURM set their own world; give the same number.
+        num_nodes: machines.
+        strategy: ``auto`` (one process, or ddp for several), ``ddp``, ...
+        precision: of the arithmetic; on a CPU bf16 helps convolutions and hinders small transformers.
+        compile: ``torch.compile`` of the model; pays on a GPU, not on a CPU.
+        workers: loader processes; 0 reads in one prefetch thread, faster unless transforms are heavy.
+    """
+
+    accelerator: str = "auto"
+    devices: int | Literal["auto"] = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = "32-true"
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """What is saved, and how often.
+
+    Args:
+        every_n_steps: steps between saves, beside those after each validation; 0 for those alone.
+        keep_last: newest checkpoints kept; a damaged one falls back to the one before.
+        top_k: best checkpoints kept by ``monitor``.
+        monitor: a logged value that tells the best.
+        mode: whether small or large is good.
+    """
+
+    every_n_steps: int = 0
+    keep_last: int = 2
+    top_k: int = 1
+    monitor: str = "valid/loss"
+    mode: Literal["min", "max"] = "min"
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when a logged value has not improved.
+
+    Args:
+        monitor: the value.
+        patience: validations without improvement before the stop.
+        min_delta: smallest change that counts.
+        mode: whether small or large is good.
+    """
+
+    monitor: str = "valid/loss"
+    patience: int = 10
+    min_delta: float = 0.0
+    mode: Literal["min", "max"] = "min"
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """What is written down while training.
+
+    Args:
+        log_every: steps between rows of ``metrics.csv``; values in between are averaged.
+        validate_every: epochs between validations.
+        trackers: where rows go beside ``metrics.csv``.
+        device_stats: also write memory and load of the device.
+        profiler: Lightning's profilers.
+    """
+
+    log_every: int = 10
+    validate_every: int = 1
+    trackers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=list)
+    device_stats: Literal["off", "on"] = "off"
+    profiler: Literal["none", "simple", "advanced", "pytorch"] = "none"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How long and how to train.
+
+    Args:
+        epochs: passes over the training rows.
+        batch_size: rows of one step over all devices together, so that a run is the same on one or eight.
+        accumulate: batches whose gradients are added before a step. A contrastive loss sees one batch.
+        clip_norm: largest norm of the gradient; 0 for no clipping.
+        hardware: devices and precision.
+        checkpoints: what is saved.
+        early_stopping: when to stop before the end; absent for never.
+        monitor: what is written down.
+    """
+
+    epochs: int = 50
+    batch_size: int = 64
+    accumulate: int = 1
+    clip_norm: float = 1.0
+    hardware: Hardware = field(default_factory=Hardware)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    early_stopping: EarlyStopping | None = None
+    monitor: Monitor = field(default_factory=Monitor)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Fine-tune the pre-trained model and the same model from scratch on a share of the labels, and compare.
+
+    Args:
+        fractions: shares of the labelled training windows, drawn stratified by class, at least one a class.
+        epochs: passes over the windows drawn.
+        min_steps: least number of steps, so that a handful of windows is still trained on.
+        batch_size: windows a step.
+        lr: peak learning rate of a model from scratch and of the classifier.
+        encoder_lr: peak learning rate of a pre-trained encoder.
+        freeze: share of the steps during which a pre-trained encoder does not move.
+    """
+
+    fractions: tuple[float, ...] = (0.01, 0.1, 1.0)
+    epochs: int = 30
+    min_steps: int = 100
+    batch_size: int = 64
+    lr: float = 1e-3
+    encoder_lr: float = 1e-3
+    freeze: float = 0.0
+
+    def __post_init__(self) -> None:
+        bad = [share for share in self.fractions if not 0 < share <= 1]
+        if bad:
+            raise ValueError(f"fractions {bad} are not shares; each must be above 0 and at most 1")

@@ -1,0 +1,271 @@
+"""The Lightning module: one step, whatever the model, the objective or the data."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from counterpoint.checkpoint import rng_state, set_rng_state
+from counterpoint.model import Model
+from counterpoint.objectives import Objective
+from counterpoint.settings import Optimizer
+from counterpoint.types import Batch, Loss
+
+Record = dict[str, float]
+
+
+class NonFiniteLossError(ValueError):
+    """The loss became NaN or infinite; the message names the step and the recordings of the batch."""
+
+
+class Task(LightningModule):
+    """Model and objective under one optimizer.
+
+    Attributes:
+        history: the rows of the log so far; part of every checkpoint.
+        position: batches of the training stream already consumed; where a resumed run goes on.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        optimizer: Optimizer,
+        *,
+        total_steps: int,
+        log_every: int = 10,
+        encoder_lr: float | None = None,
+        freeze: float = 0.0,
+        names: Sequence[str] = (),
+    ) -> None:
+        """Hold what is trained and how.
+
+        Args:
+            model: what is kept.
+            objective: what is thrown away.
+            optimizer: settings of AdamW and its schedule.
+            total_steps: optimizer steps of the whole run, which the schedule spans.
+            log_every: steps between rows of the log.
+            encoder_lr: peak rate of the model, where it differs from the objective's.
+            freeze: share of the steps during which the model does not move.
+            names: recording names, for messages.
+        """
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.settings = optimizer
+        self.total_steps = total_steps
+        self.log_every = log_every
+        self.encoder_lr = optimizer.lr if encoder_lr is None else encoder_lr
+        self.freeze_share = freeze
+        self.names = tuple(names)
+        self.history: list[Record] = []
+        self.position = 0
+        self._meter = _Meter()
+        self._valid = _Meter()
+        self._unchecked: tuple[Tensor, Tensor] | None = None
+        self._last: dict[str, Tensor] = {}
+        self._norm = math.nan
+        self._rng: list[dict[str, Any]] = []
+        self._clock = self._flushed = time.perf_counter()
+        self._waited = 0.0
+
+    def loss(self, batch: Batch) -> tuple[Loss, list[dict[str, Any]]]:
+        """Encode every view of a batch and score it."""
+        encoded = [self.model(view) for view in batch.views]
+        return self.objective(encoded, batch), encoded
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Note how long the loader kept the step waiting."""
+        self._waited += time.perf_counter() - self._clock
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step; the row of the log is written when it is due."""
+        self.check_finite()
+        loss, encoded = self.loss(batch)
+        self._meter.add(loss.logs)
+        self._unchecked = (loss.value.detach(), batch.ids)
+        if (batch_idx + 1) % self.log_every == 0:
+            with torch.no_grad():
+                self._last = self.objective.diagnose(encoded, batch)
+        return loss.value
+
+    def check_finite(self) -> None:
+        """Raise NonFiniteLossError if the last loss was not a number.
+
+        The value is looked at one step late, when it is there without waiting for the device, and before any
+        checkpoint is written, so no damaged state is ever saved.
+        """
+        if self._unchecked is None:
+            return
+        value, ids = self._unchecked
+        self._unchecked = None
+        if not math.isfinite(value.item()):
+            rows = [self.names[i] if i < len(self.names) else str(i) for i in ids.tolist()]
+            more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
+            raise NonFiniteLossError(
+                f"the loss of batch {self.position} is {value.item()}. Its recordings: "
+                f"{', '.join(rows[:8])}{more}. No checkpoint was written after it; "
+                "lower optimizer.lr, set trainer.clip_norm, or look at these recordings"
+            )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Measure the gradient, before clipping, once a row of the log."""
+        if math.isnan(self._norm):
+            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            self._norm = float(torch.nn.utils.get_total_norm(gradients))
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Advance the position and write the row of the log that is due."""
+        self.position = batch_idx + 1
+        if self.position % self.log_every == 0:
+            self._flush()
+        self._clock = time.perf_counter()
+
+    def _flush(self) -> None:
+        self.check_finite()
+        now = time.perf_counter()
+        elapsed = now - self._flushed
+        record: Record = {"step": float(self.global_step), "batch": float(self.position)}
+        record |= {f"train/{name}": value for name, value in self._meter.drain().items()}
+        record |= {f"train/{name}": float(value) for name, value in self._last.items()}
+        record["train/grad_norm"] = self._norm
+        record["lr"] = float(self.optimizers().param_groups[-1]["lr"])  # type: ignore[union-attr]
+        record["time/batches_per_second"] = self.log_every / elapsed
+        record["time/wait_share"] = self._waited / elapsed
+        self._waited, self._flushed, self._norm = 0.0, now, math.nan
+        self.write(record)
+
+    def write(self, record: Record) -> None:
+        """Add a row to the log and pass it to the trackers."""
+        self.history.append(record)
+        for tracker in self.loggers:
+            tracker.log_metrics({k: v for k, v in record.items() if k != "step"}, step=int(record["step"]))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score a batch of the validation split."""
+        loss, encoded = self.loss(batch)
+        self._valid.add(loss.logs | self.objective.diagnose(encoded, batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Write the mean over the validation split, the same on every rank."""
+        means = {
+            name: float(self.trainer.strategy.reduce(torch.tensor(value), reduce_op="mean"))
+            for name, value in self._valid.drain().items()
+        }
+        record: Record = {"step": float(self.global_step), "batch": float(self.position)}
+        self.write(record | {f"valid/{name}": value for name, value in means.items()})
+        self._clock = time.perf_counter()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW in four groups: model and objective, with and without weight decay."""
+        groups, schedules = [], []
+        for module, lr, freeze in (
+            (self.model, self.encoder_lr, self.freeze_share),
+            (self.objective, self.settings.lr, 0.0),
+        ):
+            decayed, plain = _split_parameters(module)
+            for parameters, decay in ((decayed, self.settings.weight_decay), (plain, 0.0)):
+                if parameters:
+                    groups.append({"params": parameters, "lr": lr, "weight_decay": decay})
+                    schedules.append(schedule(self.settings, self.total_steps, freeze))
+        # A fused step unscales by itself, which gradient clipping under fp16 does not allow.
+        fused = self.trainer.precision != "16-mixed"
+        optimizer = torch.optim.AdamW(groups, betas=self.settings.betas, fused=fused)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know: position, log, and the generators of every rank."""
+        states = [rng_state()]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            states = [{} for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(states, rng_state())
+        checkpoint["counterpoint"] = {
+            "position": self.position,
+            "history": self.history,
+            "meter": self._meter.state() | {"norm": self._norm},
+            "rng": states,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the position and the log; the generators wait for the first step."""
+        state = checkpoint["counterpoint"]
+        self.position = state["position"]
+        self.history = state["history"]
+        self._meter.restore(state["meter"])
+        self._norm = state["meter"]["norm"]
+        self._rng = state["rng"]
+
+    def on_train_start(self) -> None:
+        """Restore the generators last, so that nothing draws from them between here and the first step."""
+        self._clock = self._flushed = time.perf_counter()
+        if self.position:
+            if len(self._rng) != self.trainer.world_size:
+                raise ValueError(
+                    f"the checkpoint was written by {len(self._rng)} processes and this run has "
+                    f"{self.trainer.world_size}; resume with the same number of devices"
+                )
+            set_rng_state(self._rng[self.global_rank])
+
+
+def schedule(settings: Optimizer, total_steps: int, freeze: float) -> Callable[[int], float]:
+    """The factor on the peak rate at a step: nothing while frozen, a linear rise, then cosine or constant."""
+    frozen = int(freeze * total_steps)
+    rise = max(1, int(settings.warmup * total_steps))
+
+    def factor(step: int) -> float:
+        if step < frozen:
+            return 0.0
+        since = step - frozen
+        if since < rise:
+            return (since + 1) / rise
+        if settings.schedule == "constant":
+            return 1.0
+        progress = (since - rise) / max(1, total_steps - frozen - rise)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    return factor
+
+
+def _split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
+
+
+class _Meter:
+    """Running sums of scalars in one tensor, so that a step costs one addition and no synchronisation."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self.sums: Tensor | None = None
+        self.count = 0
+
+    def add(self, logs: dict[str, Tensor]) -> None:
+        values = torch.stack([value.detach().float().to(_device_of(logs)) for value in logs.values()])
+        self.names = tuple(logs)
+        self.sums = values if self.sums is None else self.sums + values
+        self.count += 1
+
+    def drain(self) -> dict[str, float]:
+        if self.sums is None:
+            return {}
+        means = (self.sums / self.count).tolist()
+        self.sums, self.count = None, 0
+        return dict(zip(self.names, means, strict=True))
+
+    def state(self) -> dict[str, Any]:
+        return {"names": list(self.names), "sums": self.sums, "count": self.count}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.names, self.sums, self.count = tuple(state["names"]), state["sums"], state["count"]
+
+
+def _device_of(logs: dict[str, Tensor]) -> torch.device:
+    return next(iter(logs.values())).device
