@@ -93,6 +93,7 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
         # The stream resumes by position, which Lightning cannot see; one prefetch thread beats workers.
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(
             task,
             datamodule=Streams(rows, valid, settings, seed, position),

@@ -1,4 +1,4 @@
-"""The callback that saves the newest and the best state, stops early, and leaves in good order when told to."""
+"""The callback that saves the newest and the best state, stops early, and leaves when told to."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Keeper(Callback):
         self.stop_best = float("inf")
         self.waited = 0
         self._signal = 0
+        self._saved = -1
 
     def state_dict(self) -> dict[str, Any]:
         """Best scores and the patience used up."""
@@ -89,7 +90,10 @@ class Keeper(Callback):
             signal.signal(number, handler)
 
     def _save_last(self, trainer: Trainer, task: Task) -> None:
+        if self._saved == trainer.global_step:
+            return
         self._save(trainer, task, f"last-{trainer.global_step:08d}")
+        self._saved = trainer.global_step
         newest = sorted(path.name for path in self.folder.glob("last-*"))[-self.checkpoints.keep_last :]
         self._prune(trainer, "last-", {int(name.removeprefix("last-")) for name in newest})
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from counterpoint import losses
+from counterpoint.losses.gather import world_size
 from counterpoint.model import FUSED
 from counterpoint.types import UNLABELLED, Batch, Encoded, Loss, Prediction
 
@@ -123,7 +124,7 @@ class InfoNCE(Objective):
 
     def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
         """Contrastive statistics, and the value ln N of a loss that learned nothing."""
-        candidates = len(batch.ids) * losses.world_size()
+        candidates = len(batch.ids) * world_size()
         collapse = batch.ids.new_tensor(candidates, dtype=torch.float32).log()
         return self.head.diagnose(views, batch) | {"collapse": collapse}
 
@@ -174,7 +175,7 @@ class SupCon(Objective):
 
     def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
         """Contrastive statistics, and the value ln(N-1) of a loss that learned nothing."""
-        candidates = len(views) * len(batch.ids) * losses.world_size() - 1
+        candidates = len(views) * len(batch.ids) * world_size() - 1
         collapse = batch.ids.new_tensor(candidates, dtype=torch.float32).log()
         return self.head.diagnose(views, batch) | {"collapse": collapse}
 

@@ -1,6 +1,7 @@
 """A recipe: everything that decides a run, as factories; and how it becomes a trained model.
 
-Factories, not instances: seeding comes first, shapes flow data -> encoder -> objective, no width is written twice.
+Factories, not instances: seeding comes first, shapes flow data -> encoder -> objective, no width is written
+twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of optimisation, training and transfer: plain dataclasses, so a recipe is read without Lightning."""
+"""Settings of optimisation, training and transfer; plain dataclasses: a recipe is read without Lightning."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Signals in HDF5: a dataset a recording, read a slice at a time.
 
-A file that points into other files (external or soft links out, external storage, virtual datasets) is refused: what a
-file says decides what is read, never where.
+A file that points into other files (external or soft links out, external storage, virtual datasets) is
+refused: what a file says decides what is read, never where.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import difflib
 import math
 import os
 import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,8 +34,8 @@ class Unreadable(ValueError):
 class Hdf5Signals:
     """Signals of one HDF5 file: datasets of shape (L,), (L, C) or (L, C, 1), real numbers, keyed by name.
 
-    Opening is left to the first read in each process, so an instance may be pickled, and forked along with a loader's
-    workers. The file is opened read-only and without locks.
+    Opening is left to the first read in each process, so an instance may be pickled, and forked along with a
+    loader's workers. The file is opened read-only and without locks.
 
     Args:
         path: the HDF5 file.
@@ -98,7 +97,7 @@ class Hdf5Signals:
             ValueError: as ``shape``, or the slice is not inside the recording.
         """
         dataset = self._dataset(key)
-        total = dataset.shape[0]
+        total, channels = self.shape(key)
         if start < 0 or length < 0 or start + length > total:
             raise ValueError(f"{self._at(key)}: samples {start} to {start + length} asked of {total}")
         try:
@@ -106,16 +105,16 @@ class Hdf5Signals:
         except (OSError, RuntimeError) as error:
             raise Unreadable(f"{self._at(key)}: samples {start} to {start + length}: {error}") from error
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and scan says so
-            return np.ascontiguousarray(values, dtype=np.float32).reshape(length, -1)
+            return np.ascontiguousarray(values, dtype=np.float32).reshape(length, channels)
 
     def scan(self, key: str, chunk: int = 2**18) -> str:
         """Why a recording cannot be used, reading all of it ``chunk`` samples at a time.
 
         Returns:
-            ``""`` when it can; else ``"empty"``, ``"N non-finite values, first at sample i"`` or ``"unreadable: ..."``.
+            "" when it can; else "empty", "N non-finite values, first at sample i" or "unreadable: ...".
 
         Raises:
-            ValueError: no such key, or it leads out of the file: the table or the file is wrong, not one recording.
+            ValueError: no such key, or it leads out of the file: then more is wrong than one recording.
         """
         bad, first = 0, -1
         try:
@@ -124,16 +123,13 @@ class Hdf5Signals:
                 return "empty"
             self._check_written(key)
             for start in range(0, length, chunk):
-                finite = np.isfinite(self.read(key, start, min(chunk, length - start))).all(axis=1)
+                finite = np.isfinite(self.read(key, start, min(chunk, length - start)))
                 if not finite.all():
-                    first = start + int(np.argmin(finite)) if first < 0 else first
-                    bad += self._count_bad(key, start, len(finite))
+                    first = start + int(np.argmin(finite.all(axis=1))) if first < 0 else first
+                    bad += int(finite.size - np.count_nonzero(finite))
         except Unreadable as error:
             return f"unreadable: {error}"
         return f"{bad} non-finite values, first at sample {first}" if bad else ""
-
-    def _count_bad(self, key: str, start: int, length: int) -> int:
-        return int(np.count_nonzero(~np.isfinite(self.read(key, start, length))))
 
     def _check_written(self, key: str) -> None:
         """Chunks that were never written read as zeros, which is no signal."""
@@ -187,7 +183,11 @@ class Hdf5Signals:
         node, names, links = file, key.split("/")[::-1], 0
         while names:
             name = names.pop()
-            if not isinstance(node, h5py.Group) or name in ("", ".") or not node.id.links.exists(name.encode()):
+            if (
+                not isinstance(node, h5py.Group)
+                or name in ("", ".")
+                or not node.id.links.exists(name.encode())
+            ):
                 raise ValueError(self._absent(key))
             kind = node.id.links.get_info(name.encode()).type
             if kind == h5py.h5l.TYPE_HARD:
@@ -195,23 +195,29 @@ class Hdf5Signals:
                 continue
             if kind != h5py.h5l.TYPE_SOFT or links == _SOFT_LINKS:
                 raise ValueError(
-                    f"{self._at(key)}: {name!r} is a link out of the file or without end; store the data in the file"
+                    f"{self._at(key)}: {name!r} is a link out of the file or without end; store the data"
                 )
             links += 1
             target = node.get(name, getlink=True).path
             node = file if target.startswith("/") else node
             names += [part for part in target.split("/")[::-1] if part not in ("", ".")]
-        if isinstance(node, h5py.Dataset) and (node.is_virtual or node.id.get_create_plist().get_external_count()):
+        if isinstance(node, h5py.Dataset) and (
+            node.is_virtual or node.id.get_create_plist().get_external_count()
+        ):
             raise ValueError(
-                f"{self._at(key)}: its data lie in other files (virtual dataset or external storage), which are not "
-                "read; store the data in the file (h5repack, or copy the dataset)"
+                f"{self._at(key)}: its data lie in other files (virtual dataset or external storage); store "
+                "them in this one (copy the dataset)"
             )
         return node
 
     def _absent(self, key: str) -> str:
         keys = self.keys()
         near = difflib.get_close_matches(key, keys[:20_000], n=3, cutoff=0.5)
-        hint = f"nearest: {', '.join(map(repr, near))}" if near else f"its keys begin {', '.join(map(repr, keys[:3]))}"
+        hint = (
+            f"nearest: {', '.join(map(repr, near))}"
+            if near
+            else f"its keys begin {', '.join(map(repr, keys[:3]))}"
+        )
         return f"{self._at(key)}: no such dataset; {hint if keys else 'the file is empty'}"
 
 
@@ -220,15 +226,16 @@ def _unfit(dataset: Any) -> str:
     import h5py
 
     if not isinstance(dataset, h5py.Dataset):
-        return "a group, not a dataset"
+        return "a group or a type, not a dataset"
     shape, dtype = dataset.shape, dataset.dtype
     if shape is None or len(shape) not in (1, 2, 3) or (len(shape) == 3 and shape[2] != 1):
         return f"shape {shape}; a signal has shape (L,), (L, C) or (L, C, 1)"
     if dtype.kind not in "iuf":
         return f"values of type {dtype}; a signal has real numbers"
     if dataset.chunks and math.prod(dataset.chunks) * dtype.itemsize > MAX_CHUNK_BYTES:
-        size = math.prod(dataset.chunks) * dtype.itemsize
-        return f"chunks of {size:,} bytes; at most {MAX_CHUNK_BYTES:,} are decoded at once (h5repack makes them smaller)"
+        return (
+            f"chunks of over {MAX_CHUNK_BYTES:,} bytes, which are decoded whole; h5repack makes them smaller"
+        )
     return ""
 
 
@@ -253,7 +260,8 @@ def write_collection(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder}: holds something already; choose a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
+    partial.mkdir()
     try:
         _write_signals(partial / "signals.h5", [str(row["Id"]) for row in rows], signals)
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -264,7 +272,6 @@ def write_collection(
         for path in partial.iterdir():
             with path.open("rb") as written:
                 os.fsync(written.fileno())
-        partial.chmod(0o777 & ~_umask())
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -276,7 +283,9 @@ def _write_signals(path: Path, ids: list[str], signals: Iterable[tuple[str, NDAr
 
     awaited = set(ids)
     if len(awaited) < len(ids):
-        raise ValueError(f"{len(ids) - len(awaited)} identifiers stand in more than one row; each recording has its own")
+        raise ValueError(
+            f"{len(ids) - len(awaited)} identifiers stand in more than one row; each recording has its own"
+        )
     with h5py.File(path, "w") as file:
         for key, values in signals:
             if key not in awaited:
@@ -287,10 +296,3 @@ def _write_signals(path: Path, ids: list[str], signals: Iterable[tuple[str, NDAr
             file.create_dataset(key, data=shaped, chunks=chunks)
     if awaited:
         raise ValueError(f"{len(awaited)} rows have no signal, {sorted(awaited)[0]!r} among them")
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,13 +1,15 @@
-"""The account of what was read and what was refused: digests of the sources, and every bad recording by name.
+"""The account of what was read and what was refused: digests of sources, every bad recording by name.
 
-A recording that cannot be used is never replaced by its neighbour, by zeros or by anything else. It is written here,
-and above a set share of the data the run stops.
+A recording that cannot be used is never replaced by its neighbour, by zeros or by anything else. It is written
+here, and above a set share of the data the run stops.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
+import zlib
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +17,22 @@ from typing import Any, Literal
 
 SHOWN = 5
 """How many rejections an error message spells out; the report lists them all."""
+
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What numpy, scipy, openpyxl, zipfile and the XML parser raise on damaged files."""
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -29,10 +47,10 @@ class Quarantine:
     """What becomes of bad recordings (empty, too short, NaN, unreadable).
 
     Args:
-        policy: ``skip`` leaves them out, counts them and names them in the run's data report; ``error`` stops at the
-            first ones.
-        max_share: with ``skip``, the largest share of recordings that may be left out, 0 to 1; above it the run
-            stops.
+        policy: ``skip`` leaves them out, counts them and names them in the run's data report;
+            ``error`` allows none.
+        max_share: with ``skip``, the largest share of recordings that may be left out, 0 to 1; above it the
+            run stops.
     """
 
     policy: Literal["skip", "error"] = "skip"
@@ -52,7 +70,7 @@ class Rejection:
         file: the file that holds the bad data.
         row: its row in the table, as a user sees it; 0 where there is no table.
         modality: which of its signals is bad.
-        reason: what is wrong; what comes after the first comma or colon is detail and not part of the count's name.
+        reason: what is wrong; what comes after the first comma or colon is detail, not counted apart.
     """
 
     recording: str
@@ -105,8 +123,8 @@ class Ledger:
         """Close the account of ``total`` recordings, bad ones included.
 
         Raises:
-            ValueError: the policy is ``error`` and there are bad recordings, or their share exceeds ``max_share``, or
-                nothing is left. The message names the first of them, the counts and what to do.
+            ValueError: the policy is ``error`` and there are bad recordings, or their share exceeds
+                ``max_share``, or nothing is left. The message names the first of them and what to do.
         """
         bad = self.recordings
         assert bad <= total, (bad, total)
@@ -117,7 +135,11 @@ class Ledger:
         counts = ", ".join(f"{kind}: {count}" for kind, count in self.counts_by_reason().items())
         shown = "".join(f"\n  {rejection}" for rejection in self._rejections[:SHOWN])
         more = len(self._rejections) - SHOWN
-        limit = "none is allowed (policy: error)" if strict else f"at most {self.quarantine.max_share:.1%} is allowed"
+        limit = (
+            "none is allowed (policy: error)"
+            if strict
+            else f"at most {self.quarantine.max_share:.1%} is allowed"
+        )
         remedy = (
             "Mend or remove these recordings"
             if bad == total

@@ -27,7 +27,7 @@ class SignalConfig:
         channels: what to do with several channels: keep the first, average them, take each as a signal of its
             own, or require that all recordings have the same number and keep them.
         normalise: zscore: (x - mean) / standard deviation; minmax: (x - min) / (max - min); robust:
-            (x - median) / interquartile range; each channel by itself. Where the divisor is 0 the result is 0.
+            (x - median) / interquartile range; each channel by itself. Where the divisor is 0, so is the result.
         scope: take these statistics from the whole recording or from the window.
     """
 
@@ -73,7 +73,7 @@ def resampled_length(length: int, rate: float, target: float) -> int:
 
 
 def _ratio(rate: float, target: float) -> Fraction:
-    """target / rate, its terms kept small enough for a filter: off by less than 1e-8 of itself."""
+    """The ratio of rates, its terms kept small enough for a filter: off by less than 1e-8 of itself."""
     return (Fraction(target) / Fraction(rate)).limit_denominator(10_000)
 
 
@@ -102,7 +102,7 @@ def statistics(values: Float, normalise: Normalise) -> NDArray[np.float64]:
     if normalise == "minmax":
         return np.stack([low, high - low])
     if normalise == "zscore":
-        # A constant's mean is off by rounding, which would be blown up to full scale: its spread is 0 by decree.
+        # The mean of a constant is off by rounding, which would be blown up to full scale.
         return np.stack([wide.mean(0), np.where(high > low, wide.std(0), 0.0)])
     quarter, median, three = np.quantile(wide, [0.25, 0.5, 0.75], axis=0)
     return np.stack([median, three - quarter])
@@ -124,7 +124,7 @@ def window_statistics(values: Tensor, normalise: Normalise) -> tuple[Tensor, Ten
 
 
 def _quantile(ordered: Tensor, share: float) -> Tensor:
-    """Quantile (n, 1, C) of (n, W, C) sorted along W, with linear interpolation; torch's own stops at 16 M numbers."""
+    """Quantile (n, 1, C) of (n, W, C) sorted along W, interpolated; torch's own stops at 16 M numbers."""
     place = share * (ordered.shape[1] - 1)
     low = int(place)
     high = min(low + 1, ordered.shape[1] - 1)

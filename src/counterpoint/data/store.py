@@ -1,15 +1,14 @@
-"""Reading windows: straight from HDF5, or from one flat memory-mapped file made of it once.
+"""The flat store: all recordings in one memory-mapped file, made of HDF5 once.
 
-HDF5 is a format to keep recordings in; a batch of windows out of it costs a chunk look-up each. In the flat store
+HDF5 is a format to keep recordings in; a batch of windows out of it costs a chunk look-up each. In the store
 (time-major, channels last, float32) a window is one number, its start, and a batch is one gather.
 
-Layout of the store: the signals one after the other, a JSON index, then 48 bytes: length of the index (8, little
-endian), its SHA-256 (32), ``CPSTORE1``. The index holds the SHA-256 of every signal.
+Layout: the signals one after the other, a JSON index, then 48 bytes: length of the index (8, little endian),
+its SHA-256 (32), ``CPSTORE1``. The index holds the SHA-256 of every signal.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -18,9 +17,7 @@ import os
 import secrets
 import shutil
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
@@ -30,142 +27,14 @@ from torch import Tensor
 
 from counterpoint.data.hdf5 import Hdf5Signals
 from counterpoint.data.keys import Int
-from counterpoint.data.signals import Float, SignalConfig, pick_channels, resample, resampled_length, statistics
+from counterpoint.data.signals import Normalise, SignalConfig, pick_channels, resample, statistics
+from counterpoint.data.sources import Recording, Source
 
 _MAGIC = b"CPSTORE1"
 _TRAILER = 8 + 32 + len(_MAGIC)
 _BLOCK = 1 << 22
-_KINDS = ("zscore", "minmax", "robust")
+_KINDS: tuple[Normalise, ...] = ("zscore", "minmax", "robust")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One dataset of an HDF5 file.
-
-    Attributes:
-        file: the HDF5 file.
-        key: name of the dataset in it.
-        rate: samples a second, 0.0 where unknown.
-        length: samples in the file.
-        channels: channels in the file.
-    """
-
-    file: Path
-    key: str
-    rate: float
-    length: int
-    channels: int
-
-    def kept(self, config: SignalConfig) -> int:
-        """Samples that remain after resampling and truncation."""
-        length = self.length
-        if config.rate is not None:
-            length = resampled_length(length, self.rate, config.rate)
-        return length if config.max_length is None else min(length, config.max_length)
-
-
-class Source(ABC):
-    """Base of what windows are read from. A recording is one signal, or under ``channels: each`` several.
-
-    Attributes:
-        recordings: (n,) position of the recording each signal comes from, ascending.
-        lengths: (n,) samples of each signal.
-        channels: C, of every signal.
-        rejected: position of a recording that cannot be used -> why; no signal comes from it.
-    """
-
-    recordings: Int
-    lengths: Int
-    channels: int
-    rejected: dict[int, str]
-
-    @abstractmethod
-    def gather(self, signals: Int, starts: Int, length: int) -> Tensor:
-        """Windows (n, length, C) float32 of ``signals`` (n,) from ``starts`` (n,)."""
-
-    @abstractmethod
-    def statistics(self, kind: str) -> Tensor:
-        """Offset and divisor (2, n, C) of every whole signal for one kind of normalisation."""
-
-    @abstractmethod
-    def digests(self) -> list[str]:
-        """SHA-256 of the samples of every signal, to find recordings that stand twice."""
-
-
-@final
-class HDF5Source(Source):
-    """Windows read lazily from HDF5: only their own samples leave the file.
-
-    Args:
-        recordings: what to read; all of one rate if ``config.rate`` is set.
-        config: channels and truncation; the rate must be the recordings' own.
-        scan: read every recording once to find those that are unreadable or not finite.
-
-    Raises:
-        ValueError: if a recording would have to be resampled.
-    """
-
-    def __init__(self, recordings: Sequence[Recording], config: SignalConfig, *, scan: bool = True) -> None:
-        for recording in recordings:
-            if config.rate is not None and recording.rate != config.rate:
-                raise ValueError(
-                    f"{recording.file}, dataset {recording.key!r}: recorded at {recording.rate:g} Hz, asked for at "
-                    f"{config.rate:g} Hz; resampling is done once, into a store: set loading.cache to a folder"
-                )
-        self._all, self._config = list(recordings), config
-        self._files = {path: Hdf5Signals(path) for path in sorted({r.file for r in recordings})}
-        self.rejected = {}
-        if scan:
-            reasons = ((at, self._files[r.file].scan(r.key)) for at, r in enumerate(recordings))
-            self.rejected = {at: reason for at, reason in reasons if reason}
-        kept = [at for at in range(len(recordings)) if at not in self.rejected]
-        parts = [recordings[at].channels if config.channels == "each" else 1 for at in kept]
-        self.recordings = np.repeat(np.asarray(kept, dtype=np.int64), parts)
-        self._channel = np.concatenate([np.arange(part) for part in parts] or [np.empty(0, np.int64)])
-        self.lengths = np.array([recordings[at].kept(config) for at in self.recordings], dtype=np.int64)
-        every = config.channels == "require" and kept
-        self.channels = recordings[kept[0]].channels if every else 1
-        self._statistics: dict[str, Tensor] = {}
-
-    def gather(self, signals: Int, starts: Int, length: int) -> Tensor:
-        """One partial read a window, in the order of the file.
-
-        Raises:
-            ValueError: if a window holds a number that is not finite.
-        """
-        out = np.empty((len(signals), length, self.channels), dtype=np.float32)
-        for row in np.lexsort((starts, signals)):
-            out[row] = self._read(int(signals[row]), int(starts[row]), length)
-        if not np.isfinite(out).all():
-            row = int(np.flatnonzero(~np.isfinite(out).all((1, 2)))[0])
-            recording = self._all[self.recordings[signals[row]]]
-            raise ValueError(
-                f"{recording.file}, dataset {recording.key!r}: not finite within samples {starts[row]} to "
-                f"{starts[row] + length}; set loading.check to samples so that such recordings are found at the start"
-            )
-        return torch.from_numpy(out)
-
-    def statistics(self, kind: str) -> Tensor:
-        """Reads every signal once, one at a time, at the first call of a kind."""
-        if kind not in self._statistics:
-            rows = [statistics(values, kind) for values in self._signals()]  # type: ignore[arg-type]
-            table = np.stack(rows, 1) if rows else np.empty((2, 0, self.channels))
-            self._statistics[kind] = torch.from_numpy(table.astype(np.float32))
-        return self._statistics[kind]
-
-    def digests(self) -> list[str]:
-        """Reads every signal once, one at a time."""
-        return [hashlib.sha256(values.tobytes()).hexdigest() for values in self._signals()]
-
-    def _signals(self) -> Iterator[Float]:
-        for signal, length in enumerate(self.lengths):
-            yield self._read(signal, 0, int(length))
-
-    def _read(self, signal: int, start: int, length: int) -> Float:
-        recording = self._all[self.recordings[signal]]
-        values = self._files[recording.file].read(recording.key, start, length)
-        return pick_channels(values, self._config.channels)[self._channel[signal]]
 
 
 @final
@@ -237,7 +106,7 @@ class FlatStore(Source):
             first = start * step // mmap.PAGESIZE * mmap.PAGESIZE
             self._map.madvise(mmap.MADV_WILLNEED, first, (start + length) * step - first)
 
-    def statistics(self, kind: str) -> Tensor:
+    def statistics(self, kind: Normalise) -> Tensor:
         """From the index."""
         return self._statistics[kind]
 
@@ -246,7 +115,9 @@ class FlatStore(Source):
         return self._digests
 
 
-def flat_store(folder: Path, recordings: Sequence[Recording], config: SignalConfig, sources: dict[Path, str]) -> FlatStore:
+def flat_store(
+    folder: Path, recordings: Sequence[Recording], config: SignalConfig, sources: dict[Path, str]
+) -> FlatStore:
     """Open the store of these recordings in ``folder``; make it where it is missing or damaged.
 
     Several processes may do so at once: each writes its own file and the last rename wins, all being equal.
@@ -269,3 +140,117 @@ def flat_store(folder: Path, recordings: Sequence[Recording], config: SignalConf
     folder.mkdir(parents=True, exist_ok=True)
     build(path, recordings, config)
     return FlatStore(path)
+
+
+def build(path: Path, recordings: Sequence[Recording], config: SignalConfig) -> None:
+    """Write the store: to a file beside it, to the disk, then under its name, so that it is whole or absent.
+
+    Raises:
+        ValueError: if the disk has no room.
+    """
+    width = max((recording.channels for recording in recordings), default=1) if _many(config) else 1
+    needed = sum(recording.kept(config) for recording in recordings) * width * 4
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise ValueError(
+            f"{path.parent}: the store needs {needed:,} bytes, {free:,} are free; choose another cache"
+        )
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with partial.open("wb") as file:
+            index = _write_signals(file, recordings, config)
+            text = json.dumps(index).encode()
+            file.write(text + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest() + _MAGIC)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _many(config: SignalConfig) -> bool:
+    return config.channels in ("each", "require")
+
+
+def _write_signals(file: BinaryIO, recordings: Sequence[Recording], config: SignalConfig) -> dict[str, Any]:
+    """Write every usable recording, one in memory at a time, and return the index."""
+    index: dict[str, Any] = {"channels": 1, "recordings": [], "lengths": [], "digests": [], "rejected": {}}
+    index["statistics"] = {kind: [[], []] for kind in _KINDS}
+    readers = {path: Hdf5Signals(path) for path in {recording.file for recording in recordings}}
+    for at, recording in enumerate(recordings):
+        reader = readers[recording.file]
+        reason = reader.scan(recording.key)
+        if reason:
+            index["rejected"][str(at)] = reason
+            continue
+        kept = recording.kept(config)
+        values = reader.read(recording.key, 0, recording.length if config.rate is not None else kept)
+        for signal in pick_channels(values, config.channels):
+            if config.rate is not None:
+                signal = resample(signal, recording.rate, config.rate)
+            signal = np.ascontiguousarray(signal[:kept])
+            assert len(signal) == kept, (len(signal), kept)
+            data = signal.tobytes()
+            file.write(data)
+            index["channels"] = signal.shape[1]
+            index["recordings"].append(at)
+            index["lengths"].append(kept)
+            index["digests"].append(hashlib.sha256(data).hexdigest())
+            for kind in _KINDS:
+                for column, numbers in zip(index["statistics"][kind], statistics(signal, kind), strict=True):
+                    column.append(numbers.tolist())
+    for reader in readers.values():
+        reader.close()
+    return index
+
+
+def _key(recordings: Sequence[Recording], config: SignalConfig, sources: Mapping[Path, str]) -> str:
+    """Name of the store: what it is made of and how."""
+    made_of = [[sources[r.file], r.key, r.rate if config.rate is not None else 0.0] for r in recordings]
+    how = [_MAGIC.decode(), config.rate, config.max_length, config.channels]
+    return hashlib.sha256(json.dumps([how, made_of]).encode()).hexdigest()[:32]
+
+
+def _index(path: Path) -> dict[str, Any]:
+    """Read the index of a store.
+
+    Raises:
+        ValueError: if it is truncated or damaged.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - _TRAILER))
+        trailer = file.read()
+        length = int.from_bytes(trailer[:8], "little")
+        if len(trailer) < _TRAILER or not trailer.endswith(_MAGIC) or length > size - _TRAILER:
+            raise ValueError(f"{path}: not a whole store ({size:,} bytes)")
+        file.seek(size - _TRAILER - length)
+        text = file.read(length)
+    if hashlib.sha256(text).digest() != trailer[8:40]:
+        raise ValueError(f"{path}: the index of the store is damaged")
+    index: dict[str, Any] = json.loads(text)
+    if sum(index["lengths"]) * index["channels"] * 4 != size - _TRAILER - length:
+        raise ValueError(f"{path}: the store has not the size its index says")
+    return index
+
+
+def _verify(path: Path, index: dict[str, Any]) -> None:
+    """Compare every signal with its digest; read as a stream, so that memory stays small.
+
+    Raises:
+        ValueError: naming the first signal that differs.
+    """
+    with path.open("rb") as file:
+        for signal, (length, expected) in enumerate(zip(index["lengths"], index["digests"], strict=True)):
+            digest, left = hashlib.sha256(), length * index["channels"] * 4
+            while left:
+                block = file.read(min(left, _BLOCK))
+                digest.update(block)
+                left -= len(block)
+            if digest.hexdigest() != expected:
+                raise ValueError(f"{path}: signal {signal} of the store is damaged")

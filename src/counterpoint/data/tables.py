@@ -1,7 +1,7 @@
 """Tables of recordings: one row a recording, read from ``.csv``, ``.parquet`` or ``.xlsx``.
 
-Columns are matched to the names the program uses without regard to case, spaces, ``_`` and ``-``; what could mean
-two things is refused. Sizes are checked before anything is decoded.
+Columns are matched to the names the program uses without regard to case, spaces, ``_`` and ``-``; what could
+mean two things is refused. Sizes are checked before anything is decoded.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import csv
 import math
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from counterpoint.data.ledger import DAMAGED
 
 Cell = str | int | float | None
 
@@ -36,26 +37,11 @@ VIBRATION_COLUMNS: dict[str, tuple[str, ...]] = {
     "Sample_length": ("Sample_lenth", "length"),
     "Channels": ("channel", "n_channels"),
 }
-"""Columns of a PHM-Vibench metadata table and the other spellings in circulation, ``Sample_lenth`` among them."""
+"""Columns of a PHM-Vibench metadata table and the other spellings in circulation."""
 
-# A number written with leading zeros, or with more digits than a float carries, is an identifier: it stays text.
+# A number written with leading zeros, or more digits than a float carries, is an identifier: it stays text.
 _INT = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _FLOAT = re.compile(r"[+-]?((0|[1-9]\d{0,17})(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
-
-# What zipfile, the XML parser and openpyxl raise on a damaged file. (zlib.error is an Exception of its own.)
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +50,7 @@ class Table:
 
     Attributes:
         path: where it was read.
-        columns: name -> cells; integers where every cell of the column is one; None where a cell is empty or NaN.
+        columns: name -> cells; integers where all of a column are; None where a cell is empty or NaN.
         rows: the row number of each record as a user sees it in the file (the header is row 1).
     """
 
@@ -87,8 +73,8 @@ def read_table(path: Path) -> Table:
         path: a ``.csv`` (UTF-8; comma, semicolon or tab), ``.parquet`` or ``.xlsx`` file (its first sheet).
 
     Raises:
-        ValueError: the file is absent, too large, damaged or of another kind; a column name is doubled; a row is
-            longer or shorter than the header.
+        ValueError: the file is absent, too large, damaged or of another kind; a column name is doubled; a row
+            is longer or shorter than the header.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such table; give the path of a .csv, .parquet or .xlsx file")
@@ -99,10 +85,14 @@ def read_table(path: Path) -> Table:
             return _assemble(path, _xlsx_records(path), parse=False)
         case ".parquet":
             return _read_parquet(path)
-    raise ValueError(f"{path}: a table is a .csv, .parquet or .xlsx file, not {path.suffix or 'one without suffix'!r}")
+    raise ValueError(
+        f"{path}: a table is a .csv, .parquet or .xlsx file, not {path.suffix or 'one without suffix'!r}"
+    )
 
 
-def match(table: Table, wanted: Mapping[str, tuple[str, ...]], required: Iterable[str] = ()) -> dict[str, str]:
+def match(
+    table: Table, wanted: Mapping[str, tuple[str, ...]], required: Iterable[str] = ()
+) -> dict[str, str]:
     """Find the columns of a table that carry the names the program uses.
 
     Names are compared without case, spaces, ``_``, ``-`` and ``.``.
@@ -124,13 +114,15 @@ def match(table: Table, wanted: Mapping[str, tuple[str, ...]], required: Iterabl
         hits = [column for column in table.columns if _plain(column) in spellings]
         if len(hits) > 1:
             names = " and ".join(repr(hit) for hit in hits)
-            raise ValueError(f"{table.path}: columns {names} could both be {canonical!r}; rename or drop one of them")
+            raise ValueError(
+                f"{table.path}: columns {names} could both be {canonical!r}; rename or drop one of them"
+            )
         if hits:
             found[canonical] = hits[0]
     missing = [name for name in required if name not in found]
     if missing:
         raise ValueError(
-            f"{table.path}: no column for {', '.join(map(repr, missing))}; the table has {', '.join(table.columns)}"
+            f"{table.path}: no column for {', '.join(missing)}; the table has {', '.join(table.columns)}"
         )
     return found
 
@@ -144,7 +136,9 @@ def check_unique(table: Table, column: str) -> None:
     seen: dict[str, int] = {}
     for index, cell in enumerate(table.columns[column]):
         if cell is None:
-            raise ValueError(f"{table.place(index, column)}: empty; every recording needs an identifier of its own")
+            raise ValueError(
+                f"{table.place(index, column)}: empty; every recording needs an identifier of its own"
+            )
         first = seen.setdefault(str(cell), index)
         if first != index:
             raise ValueError(
@@ -178,7 +172,9 @@ def _assemble(path: Path, records: Iterator[tuple[int, list[object]]], *, parse:
 
 def _header(path: Path, header: list[object]) -> dict[int, str]:
     """Position -> name; columns without a name (an index a program wrote along) are left out."""
-    names = {at: str(name).strip() for at, name in enumerate(header) if name is not None and str(name).strip()}
+    names = {
+        at: str(name).strip() for at, name in enumerate(header) if name is not None and str(name).strip()
+    }
     if not names:
         raise ValueError(f"{path}, row 1: no column names; the first row of a table names its columns")
     doubled = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
@@ -230,7 +226,9 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[object]]]:
                 if record:
                     yield number, list(record)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+        raise ValueError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
     except csv.Error as error:
         raise ValueError(f"{path}: not a readable CSV ({error})") from error
 
@@ -254,7 +252,7 @@ def _xlsx_records(path: Path) -> Iterator[tuple[int, list[object]]]:
                     yield number, list(record)
         finally:
             book.close()
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: not a readable .xlsx ({error})") from error
 
 
@@ -267,10 +265,8 @@ def _read_parquet(path: Path) -> Table:
         meta = file.metadata
         size = sum(meta.row_group(group).total_byte_size for group in range(meta.num_row_groups))
         if size > MAX_BYTES or meta.num_rows * meta.num_columns > MAX_CELLS:
-            raise ValueError(
-                f"{path}: {meta.num_rows:,} rows, {meta.num_columns} columns, {size:,} bytes once decoded; a table "
-                f"may have {MAX_CELLS:,} cells and {MAX_BYTES:,} bytes"
-            )
+            found = f"{meta.num_rows:,} rows, {meta.num_columns} columns, {size:,} bytes once decoded"
+            raise ValueError(f"{path}: {found}; a table may have {MAX_CELLS:,} cells and {MAX_BYTES:,} bytes")
         nested = [field.name for field in file.schema_arrow if pa.types.is_nested(field.type)]
         if nested:
             raise ValueError(f"{path}, column {nested[0]!r}: a list or record; a table has one value a cell")

@@ -39,7 +39,7 @@ class Windows(ABC):
         given = [value for value in (self.length, self.seconds) if value is not None]
         if len(given) != 1 or not given[0] > 0:
             raise ValueError(
-                f"{type(self).__name__}: set exactly one of length (samples) and seconds to a positive number, "
+                f"{type(self).__name__}: set exactly one of length (samples) and seconds, above 0, "
                 f"not length={self.length}, seconds={self.seconds}"
             )
 
@@ -57,8 +57,8 @@ class Windows(ABC):
         assert self.seconds is not None
         if not rate > 0:
             raise ValueError(
-                f"{type(self).__name__}: seconds={self.seconds} has no meaning while the recordings share no rate; "
-                "set signal.rate so that all are resampled to it, or give length in samples"
+                f"{type(self).__name__}: seconds={self.seconds} has no meaning while the recordings "
+                "share no rate; set signal.rate so that all are resampled to it, or give length in samples"
             )
         return max(1, round(self.seconds * rate))
 

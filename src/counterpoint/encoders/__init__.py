@@ -1,4 +1,4 @@
-"""Encoders: one modality in, ``Encoded`` out. Importing this package makes all of them known to the configuration."""
+"""One modality in, ``Encoded`` out. Importing the package makes every encoder known to the configuration."""
 
 from counterpoint.encoders import base, frontend, patch, patchtst, resnet
 

@@ -50,7 +50,7 @@ class Waveform(Frontend):
 
 @final
 class LogSpectrogram(Frontend):
-    """Log magnitude of the short-time Fourier transform: one element a frame, one channel a bin and channel."""
+    """Log magnitude of the short-time Fourier transform: an element a frame, a channel a bin and channel."""
 
     taper: Tensor
 
@@ -83,7 +83,7 @@ class LogSpectrogram(Frontend):
 
     def forward(self, signal: Signal) -> Signal:
         cut = frames(checked(signal, self.source), self.window, self.hop)
-        pieces = _at_least_float32(cut.values).unflatten(2, (self.window, self.source.channels))
+        pieces = _at_least_float32(cut.values).view(*cut.values.shape[:2], self.window, self.source.channels)
         spectrum = torch.fft.rfft(pieces * self.taper.unsqueeze(-1), dim=2).abs()
         values = torch.log(spectrum + FLOOR).flatten(2).to(signal.values.dtype)
         return Signal(zeroed(values, cut.mask), cut.mask)
@@ -174,7 +174,7 @@ def checked(signal: Signal, spec: SignalSpec) -> Signal:
 
 
 def zeroed(values: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, L, C) values with zeros, not with something times zero, where (B, L) is False: padding may be NaN."""
+    """(B, L, C) values with zeros where (B, L) is False; padding may be NaN, so it is not multiplied."""
     return values if mask is None else values.masked_fill(~mask.unsqueeze(-1), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""PatchTST of the ``transformers`` library as an encoder: the rival of ``PatchTransformer``, or its pre-trained weights."""
+"""PatchTST of the ``transformers`` library as an encoder, from random or from published weights."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ class PretrainedPatchTST(Encoder):
         tied = not config.share_embedding or config.channel_attention
         if tied and config.num_input_channels != spec.channels:
             raise ValueError(
-                f"PretrainedPatchTST: the weights of {source!r} belong to {config.num_input_channels} channels "
-                f"and the data bring {spec.channels}; choose channels to match"
+                f"PretrainedPatchTST: the weights of {source!r} belong to {config.num_input_channels} "
+                f"channels and the data bring {spec.channels}; choose channels to match"
             )
 
     def forward(self, signal: Signal) -> Encoded:

@@ -80,7 +80,7 @@ class ResNet1d(Encoder):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, signal: Signal) -> Encoded:
-        """Encode (B, L, C) into (B, L', D) tokens and (B, D); L' = L over 4, then over 2 a later stage, up."""
+        """Encode (B, L, C) into (B, L', D) tokens and (B, D). L' is L / 4, halved by each later stage."""
         seen: Signal = self.frontend(signal)
         values, mask = self.stem(seen.values.transpose(1, 2), seen.mask)
         values = F.gelu(values)
@@ -129,24 +129,27 @@ class GroupNorm(nn.GroupNorm):
     """Group normalisation (Wu and He, 2018) of (B, C, L) over the real elements of each row."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(gcd(8, channels), channels)
+        # Eight groups, fewer where they would hold under four channels: one channel of a very short row is its
+        # own mean, and what normalisation would pass on is rounding noise times 1 / sqrt(eps).
+        super().__init__(gcd(8, max(1, channels // 4)) if channels % 4 == 0 else 1, channels)
 
-    def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: D102
+    def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None:
             return super().forward(values)
-        grouped = values.unflatten(1, (self.num_groups, -1))
+        grouped = values.view(len(values), self.num_groups, -1, values.shape[2])
         real = mask[:, None, None, :].to(values.dtype)
         count = (real.sum(3, keepdim=True) * grouped.shape[2]).clamp_min(1.0)
         centred = grouped - (grouped * real).sum((2, 3), keepdim=True) / count
         variance = (centred.square() * real).sum((2, 3), keepdim=True) / count
         normal = (centred * torch.rsqrt(variance + self.eps)).flatten(1, 2)
-        return normal * self.weight[:, None] + self.bias[:, None]
+        scaled: Tensor = normal * self.weight[:, None] + self.bias[:, None]
+        return scaled
 
 
 class ChannelNorm(nn.LayerNorm):
     """Layer normalisation of (B, C, L) over the channels of each element."""
 
-    def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: D102
+    def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         return super().forward(values.transpose(1, 2)).transpose(1, 2)
 
 
@@ -154,4 +157,4 @@ def shrunk(mask: Tensor | None, stride: int) -> Tensor | None:
     """(B, ceil(L / stride)): True where one of ``stride`` neighbours is real."""
     if mask is None or stride == 1:
         return mask
-    return F.pad(mask, (0, -mask.shape[1] % stride)).unflatten(1, (-1, stride)).any(2)
+    return F.pad(mask, (0, -mask.shape[1] % stride)).view(len(mask), -1, stride).any(2)

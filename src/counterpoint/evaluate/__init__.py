@@ -1,0 +1,1 @@
+"""Scores of frozen embeddings against simple baselines, with intervals by group."""

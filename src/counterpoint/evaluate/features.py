@@ -1,7 +1,7 @@
 """Hand features of windows: what a learned representation has to beat.
 
-All functions take (B, L, C) windows of equal length and return (B, F) float64 with F the same for equal (L, C), so
-they run batch by batch. Nothing here is fitted: a feature of a window depends on that window alone.
+All functions take (B, L, C) windows of equal length and return (B, F) float64 with F the same for equal (L,
+C), so they run batch by batch. Nothing here is fitted: a feature of a window depends on that window alone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Float = NDArray[np.float64]
 _SHORTEST = 16
 _TINY = 1e-12
 _KERNEL_LENGTH = 9
+_CELLS = 1_000_000
+"""Responses (windows, kernels, samples) held at a time, few enough to stay in cache."""
 
 
 def full_windows(signal: Signal, place: str) -> Float:
@@ -35,7 +37,9 @@ def full_windows(signal: Signal, place: str) -> Float:
         ValueError: the signal is irregular, ragged, too short or not finite.
     """
     if signal.codes is not None:
-        raise ValueError(f"{place}: hand features want regular signals, this one is a sequence of coded events")
+        raise ValueError(
+            f"{place}: hand features want regular signals, this one is a sequence of coded events"
+        )
     if signal.mask is not None and not bool(signal.mask.all()):
         rows = int((~signal.mask.all(1)).sum())
         raise ValueError(
@@ -77,15 +81,17 @@ def log_band_powers(values: NDArray[np.floating[Any]], *, bands: int = 32) -> Fl
 def envelope_spectrum(values: NDArray[np.floating[Any]], *, bins: int = 59) -> Float:
     """Lowest bins of the spectrum of the envelope, where the impacts of a damaged bearing repeat.
 
-    The envelope is the magnitude of the analytic signal, with its mean taken off; amplitudes are relative to that mean,
-    so the feature tells the depth of modulation and not the level.
+    The envelope is the magnitude of the analytic signal. Its amplitudes are relative to the standard
+    deviation of the window, so the feature tells how strongly the level is modulated and not how high it is;
+    they stay linear, since the few lines that a fault raises stand out of the floor and their logarithms do
+    not.
 
     Args:
         values: (B, L, C) windows.
         bins: how many from the first above 0 Hz, each rate / L Hz wide; no more than L // 2.
 
     Returns:
-        (B, C * bins) natural logarithms of relative amplitude.
+        (B, C * bins) amplitudes; 0 for a constant window.
     """
     length = values.shape[1]
     spectrum = np.fft.fft(values - values.mean(1, keepdims=True), axis=1)
@@ -95,40 +101,44 @@ def envelope_spectrum(values: NDArray[np.floating[Any]], *, bins: int = 59) -> F
     if length % 2 == 0:
         one_sided[:, length // 2] = 1.0
     envelope = np.abs(np.fft.ifft(spectrum * one_sided, axis=1))
-    level = envelope.mean(1, keepdims=True)
-    taper = np.hanning(length)[None, :, None]
-    amplitude = np.abs(np.fft.rfft((envelope - level) * taper, axis=1))[:, 1 : bins + 1] * 2.0 / taper.sum()
-    return _flat(np.log(amplitude / (level + _TINY) + 1e-4))
+    amplitudes = np.abs(np.fft.rfft(envelope, axis=1))[:, 1 : bins + 1] * (2.0 / length)
+    return _flat(amplitudes / _steady(values.std(1))[:, None])
 
 
 def moments(values: NDArray[np.floating[Any]]) -> Float:
-    """Statistics of the amplitudes: nine a channel.
+    """Statistics of the amplitudes: seven a channel.
 
     Args:
         values: (B, L, C) windows.
 
     Returns:
-        (B, C * 9): mean, standard deviation, root mean square, skewness, kurtosis (3 for a Gaussian), peak, crest factor
-        (peak / RMS), shape factor (RMS / mean magnitude), zero crossings a sample. Ratios of a constant window are 0.
+        (B, C * 7): mean, standard deviation, root mean square, skewness, kurtosis (3 for a Gaussian), crest
+            factor
+        (peak / RMS), mean magnitude / RMS. Ratios of a constant window are 0.
     """
-    mean = values.mean(1)
-    centred = values - mean[:, None]
-    std = centred.std(1)
+    mean, std = values.mean(1), values.std(1)
+    # What is left of a mean that was taken off in float32 is rounding, and scaling would make a feature of
+    # it.
+    mean = np.where(np.abs(mean) < 1e-5 * std, 0.0, mean)
+    steady = _steady(std)
+    centred = (values - mean[:, None]) / steady[:, None]
     rms = np.sqrt((values**2).mean(1))
-    magnitude = np.abs(values).mean(1)
-    peak = np.abs(values).max(1)
-    crossings = (np.diff(np.signbit(centred), axis=1) != 0).mean(1)
-    steady = np.where(std > _TINY, std, np.inf)
-    skewness = (centred**3).mean(1) / steady**3
-    kurtosis = (centred**4).mean(1) / steady**4
-    crest = peak / np.where(rms > _TINY, rms, np.inf)
-    shape = rms / np.where(magnitude > _TINY, magnitude, np.inf)
-    columns = [mean, std, rms, skewness, kurtosis, peak, crest, shape, crossings]
+    level = _steady(rms)
+    magnitude = np.abs(values)
+    columns = [
+        mean,
+        std,
+        rms,
+        (centred**3).mean(1),
+        (centred**4).mean(1),
+        magnitude.max(1) / level,
+        magnitude.mean(1) / level,
+    ]
     return _flat(np.stack(columns, 1))
 
 
 def summary_statistics(values: NDArray[np.floating[Any]]) -> Float:
-    """(B, C * 100) for L >= 118: log band powers, envelope spectrum and moments side by side."""
+    """(B, C * 98) for L >= 118: log band powers, envelope spectrum and moments side by side."""
     return np.concatenate([log_band_powers(values), envelope_spectrum(values), moments(values)], 1)
 
 
@@ -145,10 +155,11 @@ class _Group(NamedTuple):
 class RandomKernels:
     """Random convolution kernels pooled to the share of positive values and the maximum.
 
-    ROCKET (Dempster, Petitjean, Webb 2020, arXiv:1910.13051) with two simplifications of MiniRocket (Dempster, Schmidt,
-    Webb 2021, arXiv:2012.08791): every kernel has length 9, and dilations are powers of two, so that kernels of a
-    dilation are one convolution. Nothing is learned. Windows are z-scored a channel, as the paper does; the level which
-    that takes away comes back as the logarithm of the standard deviation.
+    ROCKET (Dempster, Petitjean, Webb 2020, arXiv:1910.13051) with two simplifications of MiniRocket
+    (Dempster, Schmidt, Webb 2021, arXiv:2012.08791): every kernel has length 9, and dilations are powers of
+    two, so that kernels of a dilation are one convolution. Nothing is learned. Windows are z-scored a
+    channel, as the paper does; the level which that takes away comes back as the logarithm of the standard
+    deviation.
 
     Args:
         kernels: how many; two features each.
@@ -162,14 +173,18 @@ class RandomKernels:
         """Transform (B, L, C) windows into (B, 2 * kernels + C) features."""
         _, length, channels = values.shape
         deviation = values.std(1)
-        steady = np.where(deviation > _TINY, deviation, np.inf)
-        scored = (values - values.mean(1, keepdims=True)) / steady[:, None]
+        scored = (values - values.mean(1, keepdims=True)) / _steady(deviation)[:, None]
         windows = torch.from_numpy(np.ascontiguousarray(scored.transpose(0, 2, 1), dtype=np.float32))
-        pooled: list[Tensor] = []
+        groups = self._groups(length, channels)
+        step = max(1, _CELLS // (length * max(len(group.biases) for group in groups)))
+        parts = []
         with torch.no_grad():
-            for group in self._groups(length, channels):
-                pooled += _pool(windows, group)
-        return np.concatenate([torch.cat(pooled, 1).double().numpy(), np.log(deviation + _TINY)], 1)
+            for start in range(0, len(windows), step):
+                tile = windows[start : start + step]
+                parts.append(torch.cat([_pool(tile, group) for group in groups], 1))
+        # Rounded, so that windows which come z-scored have one level and not a rounding error for a feature.
+        level = np.round(np.log(deviation + _TINY), 5)
+        return np.concatenate([torch.cat(parts).double().numpy(), level], 1)
 
     def _groups(self, length: int, channels: int) -> list[_Group]:
         """Draw the kernels: normal weights with their mean taken off, biases uniform in (-1, 1)."""
@@ -190,19 +205,29 @@ class RandomKernels:
         return groups
 
 
-def _pool(windows: Tensor, group: _Group) -> list[Tensor]:
-    """Convolve (B, C, L) and pool over time: [positive share (B, K), maximum (B, K)]."""
+def _pool(windows: Tensor, group: _Group) -> Tensor:
+    """Convolve (B, C, L) with K kernels and pool over time to (B, 2 K).
+
+    The columns are gathered and multiplied, which is several times faster on CPU than a dilated convolution.
+    Half of the kernels pool only where they lie inside the window, half also where they reach into zeros
+    beyond its ends.
+    """
     margin = (_KERNEL_LENGTH - 1) // 2 * group.dilation
-    pooled: list[Tensor] = []
-    parts = ((slice(0, group.unpadded), 0), (slice(group.unpadded, None), margin))
-    for part, padding in parts:
-        if group.weights[part].shape[0] == 0:
-            continue
-        response = F.conv1d(
-            windows, group.weights[part], group.biases[part], padding=padding, dilation=group.dilation
-        )
-        pooled += [(response > 0).float().mean(-1), response.amax(-1)]
-    return pooled
+    rows, channels, length = windows.shape
+    padded = F.pad(windows, (margin, margin))
+    strides = (padded.stride(0), padded.stride(1), group.dilation, 1)
+    columns = padded.as_strided((rows, channels, _KERNEL_LENGTH, length), strides).flatten(1, 2)
+    kernels = group.weights.flatten(1).expand(rows, -1, -1)
+    response = torch.baddbmm(group.biases.unsqueeze(1), kernels, columns)
+    inner, outer = response[:, : group.unpadded, margin : length - margin], response[:, group.unpadded :]
+    # A response of exactly 0 counts half, which lets one pass over the signs tell the share.
+    shares = [(part.sign().mean(-1) + 1) / 2 for part in (inner, outer)]
+    return torch.cat([*shares, inner.amax(-1), outer.amax(-1)], 1)
+
+
+def _steady(scale: Float) -> Float:
+    """A scale to divide by: infinite where it vanishes, so that the ratio is 0."""
+    return np.where(scale > _TINY, scale, np.inf)
 
 
 def _flat(features: Float) -> Float:

@@ -71,8 +71,8 @@ class Tiles:
         self.scale = scale
         self.one_set = one_set
         self._a, self._b = a, b
-        self._factor_a = _factors(a, scale)
-        self._factor_b = self._factor_a if one_set else _factors(b, scale)
+        self._factor_a = row_factors(a, scale)
+        self._factor_b = self._factor_a if one_set else row_factors(b, scale)
         self._side = CPU_SIDE if a.device.type == "cpu" else ACCELERATOR_SIDE
 
     @property
@@ -140,7 +140,7 @@ def blocks(length: int, side: int) -> list[slice]:
     return [slice(start, min(start + side, length)) for start in range(0, length, side)]
 
 
-def _factors(rows: Tensor, scale: float) -> Tensor:
+def row_factors(rows: Tensor, scale: float) -> Tensor:
     """(N, 1) numbers that bring rows to the norm sqrt(scale), 0 for a row without direction."""
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return torch.where(norms == 0, 0.0, scale**0.5 / norms)
@@ -152,7 +152,7 @@ def through_norm(grads: Tensor, rows: Tensor, factors: Tensor, scale: float) -> 
     Args:
         grads: (N, D) derivatives with respect to ``factors * rows``; overwritten.
         rows: (N, D) raw rows.
-        factors: (N, 1) from ``_factors``.
+        factors: (N, 1) from ``row_factors``.
         scale: the squared norm of ``factors * rows``.
 
     Returns:

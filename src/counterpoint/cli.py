@@ -1,0 +1,198 @@
+"""The command: one function a subcommand. Nothing heavy is imported before a subcommand runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="counterpoint",
+    help="Contrastive and multimodal representation learning on sensor data, evaluated honestly.",
+    epilog="Exit codes: 0 done; 1 the data or the recipe cannot be used; 2 wrong usage; 130 and 143 stopped "
+    "by Ctrl-C and SIGTERM after saving, run the same command to go on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+data_app = typer.Typer(no_args_is_help=True, help="Import, generate and describe recordings.")
+app.add_typer(data_app, name="data")
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML recipe.")]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="A.B=VALUE", help="Override one value of the recipe.")
+]
+Plugins = Annotated[
+    list[str],
+    typer.Option("--plugin", metavar="MODULE", help="Import a module with encoders or readers of yours."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/<name of the recipe> by default.")]
+
+
+def _complain(command: Callable[P, None]) -> Callable[P, None]:
+    """Errors of the user's data and recipe are messages; the traceback comes with --debug."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError, ModuleNotFoundError) as error:
+            if _debug:
+                raise
+            print(f"counterpoint: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
+
+    return wrapped
+
+
+_debug = False
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads of the arithmetic; 0 leaves it to PyTorch.")] = 0,
+) -> None:
+    global _debug
+    _debug = debug
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+@app.command(epilog="Example: counterpoint demo runs/demo")
+@_complain
+def demo(folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("runs/demo")) -> None:
+    """Simulate a fleet of bearings, train and judge an encoder on it, and write a report."""
+    from counterpoint import run
+
+    run.demo(folder)
+
+
+@app.command(epilog="Example: counterpoint check recipes/cwru.yaml")
+@_complain
+def check(recipe: RecipePath, set_: Set = [], plugin: Plugins = []) -> None:  # noqa: B006 - typer copies
+    """Read recipe and data, build the model, and say what is wrong, before any step is taken."""
+    from counterpoint import recipe as recipes
+    from counterpoint import run
+
+    print(run.check(recipes.read(recipe, set_, plugin)))
+
+
+@app.command(epilog="Example: counterpoint train recipes/cwru.yaml --set seeds=[0] --out runs/quick")
+@_complain
+def train(
+    recipe: RecipePath,
+    out: Out = None,
+    set_: Set = [],  # noqa: B006 - typer copies
+    plugin: Plugins = [],  # noqa: B006 - typer copies
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")] = False,
+) -> None:
+    """Train, evaluate and report. Run again after an interruption, it goes on where it stood."""
+    from counterpoint import recipe as recipes
+    from counterpoint import run
+
+    folder = out or Path("runs") / recipe.stem
+    print(run.train(recipes.read(recipe, set_, plugin), folder, overwrite=overwrite))
+
+
+@app.command(epilog="Example: counterpoint evaluate runs/cwru")
+@_complain
+def evaluate(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+    """Embed and score a trained run again, and write its report anew."""
+    from counterpoint import run
+
+    print(run.evaluate(run_folder))
+
+
+@app.command(epilog="Example: counterpoint embed runs/cwru recordings.yaml --out embeddings.parquet")
+@_complain
+def embed(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    out: Annotated[Path, typer.Option("--out", help="A Parquet file.")] = Path("embeddings.parquet"),
+    set_: Set = [],  # noqa: B006 - typer copies
+) -> None:
+    """Embed recordings with a trained encoder; --set data.* points it at others than its own."""
+    from counterpoint import run
+
+    print(run.embed(run_folder, out, set_))
+
+
+@app.command(epilog="Example: counterpoint show InfoNCE")
+@_complain
+def show(
+    name: Annotated[str, typer.Argument(help="A class of a recipe, or a role; without it, all.")] = "",
+) -> None:
+    """Explain a class that recipes can name: its arguments, their defaults, its source."""
+    from counterpoint import config
+    from counterpoint import recipe as recipes
+
+    recipes.import_roles()
+    print(config.describe_choice(name, recipes.Recipe) if name else config.overview(recipes.Recipe))
+
+
+@app.command(epilog="Example: counterpoint schema > recipe.schema.json")
+@_complain
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors that complete and check YAML."""
+    from counterpoint import config
+    from counterpoint import recipe as recipes
+
+    recipes.import_roles()
+    print(json.dumps(config.schema(recipes.Recipe), indent=2))
+
+
+@data_app.command("import", epilog="Example: counterpoint data import cwru downloads/cwru data/cwru")
+@_complain
+def import_(
+    kind: Annotated[
+        str, typer.Argument(help="cwru: a folder of the .mat files as published, or of signals_int16.npz.")
+    ],
+    source: Annotated[Path, typer.Argument(help="Folder to read.")],
+    destination: Annotated[Path, typer.Argument(help="Folder to write metadata.csv and signals.h5 to.")],
+) -> None:
+    """Convert a published collection to a metadata table and one HDF5 file."""
+    from counterpoint.data.cwru import import_cwru
+
+    if kind != "cwru":
+        raise ValueError(f"no importer is called {kind!r}; there is: cwru")
+    print(f"wrote {import_cwru(source, destination)}")
+
+
+@data_app.command(epilog="Example: counterpoint data generate bearings data/fleet --seed 1")
+@_complain
+def generate(
+    kind: Annotated[str, typer.Argument(help="bearings: a simulated fleet.")],
+    destination: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    seed: Annotated[int, typer.Option(help="Of the simulator.")] = 0,
+) -> None:
+    """Simulate recordings. What a simulator wrote says so in its metadata."""
+    from counterpoint.data.synthetic.bearings import generate as generate_bearings
+
+    if kind != "bearings":
+        raise ValueError(f"no simulator is called {kind!r}; there is: bearings")
+    print(f"wrote {generate_bearings(destination, seed=seed)}")
+
+
+@data_app.command(epilog="Example: counterpoint data describe my/recordings --recipe my.yaml")
+@_complain
+def describe(
+    folder: Annotated[Path, typer.Argument(help="Folder with a metadata table and an HDF5 file.")],
+    recipe: Annotated[Path | None, typer.Option(help="Also write a recipe for it.")] = None,
+) -> None:
+    """Say what a folder of recordings holds and how its columns are understood."""
+    from counterpoint import run
+
+    print(run.describe(folder, recipe))
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

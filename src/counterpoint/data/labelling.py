@@ -1,0 +1,94 @@
+"""The columns of the recordings as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoint.data.keys import Int
+from counterpoint.data.recordings import Catalogue
+from counterpoint.data.splits import text
+
+_ONE_HOT = 64
+
+
+class Labelling(NamedTuple):
+    """Columns of n recordings.
+
+    Attributes:
+        labels: (n,) index of the class, ``UNLABELLED`` where there is none.
+        groups: (n,) index of the group.
+        domains: (n,) index of the domain, 0 where there is none.
+        metadata: (n, m) what is known without the signal.
+    """
+
+    labels: Int
+    groups: Int
+    domains: Int
+    metadata: NDArray[np.float64]
+
+
+def labelling(catalogue: Catalogue, classes: Sequence[str], metadata: Sequence[str]) -> Labelling:
+    """Number the names.
+
+    Args:
+        catalogue: the recordings.
+        classes: the classes in their order.
+        metadata: columns to add to rate, length and channels.
+    """
+    return Labelling(
+        _indices(catalogue.labels, classes),
+        _indices(catalogue.groups, ordered(catalogue.groups)),
+        np.maximum(_indices(catalogue.domains, ordered(catalogue.domains)), 0),
+        _metadata(catalogue, metadata),
+    )
+
+
+def ordered(values: Sequence[str]) -> tuple[str, ...]:
+    """Distinct values save "", as numbers where all are numbers."""
+    distinct = sorted(set(values) - {""})
+    numbers = {value: _number(value) for value in distinct}
+    if not any(np.isnan(number) for number in numbers.values()):
+        distinct.sort(key=numbers.__getitem__)
+    return tuple(distinct)
+
+
+def _indices(values: Sequence[str], names: Sequence[str]) -> Int:
+    """Position of every value among the names; -1 for those that are none of them."""
+    place = {name: at for at, name in enumerate(names)}
+    return np.array([place.get(value, -1) for value in values], dtype=np.int64)
+
+
+def _metadata(catalogue: Catalogue, names: Sequence[str]) -> NDArray[np.float64]:
+    """All that is known without the signal (n, m): rate, length, channels and the named columns.
+
+    A column of numbers is one column, NaN where empty; any other is one column a value, 1 where it is that.
+
+    Raises:
+        ValueError: if such a column has more values than tell anything.
+    """
+    rows = [(r.rate or np.nan, float(r.length), float(r.channels)) for r in catalogue.recordings]
+    parts = [np.array(rows, dtype=np.float64).reshape(-1, 3)]
+    for name in names:
+        cells = [text(cell) for cell in catalogue.cells[name]]
+        numbers = np.array([_number(cell) for cell in cells], dtype=np.float64)
+        if all(cell == "" or number == number for cell, number in zip(cells, numbers, strict=True)):
+            parts.append(numbers[:, None])
+            continue
+        values = ordered(cells)
+        if len(values) > _ONE_HOT:
+            raise ValueError(
+                f"columns.metadata: {name!r} has {len(values)} different texts; at most {_ONE_HOT}"
+            )
+        parts.append((np.array(cells)[:, None] == np.array(values)[None, :]).astype(np.float64))
+    return np.concatenate(parts, 1)
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,123 @@
+"""Exact nearest neighbours by tiles: no (queries, store) matrix is ever held."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+Metric = Literal["cosine", "euclidean", "manhattan"]
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+_TILE = 4_000_000
+"""Scores of a tile of queries, 16 MB."""
+_BLOCK = 32
+"""Columns folded into one maximum before the selection."""
+_SPARE = 8
+"""Candidates beyond k that are measured again in float64."""
+
+
+def nearest(
+    queries: NDArray[np.floating[Any]], store: NDArray[np.floating[Any]], k: int, metric: Metric
+) -> tuple[Float, Int]:
+    """The k nearest rows of the store, nearest first, of equally near ones the earliest first.
+
+    Candidates come from float32 scores; the k + 8 best are measured again in float64, so the answer depends
+    neither on the tiling nor on the rounding of a product. Ties among more than k + 8 rows keep whichever
+    were candidates.
+
+    Args:
+        queries: (Q, D).
+        store: (N, D).
+        k: how many, at most N.
+        metric: ``cosine`` is one minus the cosine; a row of zeros is at distance 1 of every other.
+
+    Returns:
+        distances (Q, k) float64 and indices (Q, k) into the store.
+
+    Raises:
+        ValueError: k is not between 1 and N, or the widths differ.
+    """
+    if not 1 <= k <= len(store):
+        raise ValueError(f"k={k} neighbours asked of a store of {len(store)} rows; use 1 to {len(store)}")
+    if queries.shape[1] != store.shape[1]:
+        raise ValueError(f"queries are {queries.shape[1]} wide, the store {store.shape[1]}")
+    asked, kept = _prepared(queries, store, metric)
+    candidates = min(len(store), k + _SPARE)
+    step = max(1, _TILE // len(store))
+    bias = -0.5 * kept.square().sum(1) if metric == "euclidean" else torch.zeros(len(store))
+    distances = np.empty((len(queries), k))
+    indices = np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        found = _top(_scores(asked[rows], kept, bias, metric), candidates).numpy()
+        distances[rows], indices[rows] = _measured(queries[rows], store, found, k, metric)
+    return distances, indices
+
+
+def _prepared(
+    queries: NDArray[np.floating[Any]], store: NDArray[np.floating[Any]], metric: Metric
+) -> tuple[Tensor, Tensor]:
+    """Float32 copies: unit rows for cosine, centred rows otherwise, which keeps the products small."""
+    if metric == "cosine":
+        asked, kept = (torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in (queries, store))
+        return F.normalize(asked, eps=1e-30), F.normalize(kept, eps=1e-30)
+    centre = store.mean(0, dtype=np.float64)
+    asked, kept = (torch.from_numpy((x - centre).astype(np.float32)) for x in (queries, store))
+    return asked, kept
+
+
+def _scores(queries: Tensor, store: Tensor, bias: Tensor, metric: Metric) -> Tensor:
+    """(T, N) scores of which the largest belongs to the nearest."""
+    if metric == "manhattan":
+        return -torch.cdist(queries, store, p=1.0)
+    return torch.addmm(bias, queries, store.T)
+
+
+def _top(scores: Tensor, k: int) -> Tensor:
+    """(T, k) columns of the largest scores of (T, N).
+
+    The k largest lie in the k blocks with the largest maxima, so only those blocks are sorted through: a
+    maximum over strided columns is one vectorised pass, a selection over all N is not.
+    """
+    rows, columns = scores.shape
+    blocks = columns // _BLOCK
+    if blocks <= 2 * k:
+        return scores.topk(k, 1).indices
+    whole = blocks * _BLOCK
+    maxima = scores[:, :whole].view(rows, _BLOCK, blocks).amax(1)
+    best = maxima.topk(k, 1).indices
+    inside = (best.unsqueeze(1) + blocks * torch.arange(_BLOCK).view(1, -1, 1)).reshape(rows, -1)
+    rest = torch.arange(whole, columns).expand(rows, -1)
+    candidates = torch.cat([inside, rest], 1)
+    return candidates.gather(1, scores.gather(1, candidates).topk(k, 1).indices)
+
+
+def _measured(
+    queries: NDArray[np.floating[Any]], store: NDArray[np.floating[Any]], found: Int, k: int, metric: Metric
+) -> tuple[Float, Int]:
+    """Distances of (T, M) candidates in float64, the k least by (distance, index)."""
+    found = np.sort(found, axis=1)
+    asked = queries.astype(np.float64)[:, None]
+    kept = store[found].astype(np.float64)
+    # Differences, not products: equal rows come out at exactly 0 and duplicates at exactly the same distance.
+    if metric == "cosine":
+        (asked, lost), (kept, empty) = _unit(asked), _unit(kept)
+        distances = np.where(lost | empty, 1.0, np.square(kept - asked).sum(-1) / 2)
+    elif metric == "euclidean":
+        distances = np.sqrt(np.square(kept - asked).sum(-1))
+    else:
+        distances = np.abs(kept - asked).sum(-1)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, order, 1), np.take_along_axis(found, order, 1)
+
+
+def _unit(rows: Float) -> tuple[Float, NDArray[np.bool_]]:
+    """Rows of length one, and which have no direction."""
+    norms = np.sqrt(np.square(rows).sum(-1))
+    return rows / np.where(norms > 0, norms, 1.0)[..., None], norms == 0

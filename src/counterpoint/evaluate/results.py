@@ -1,0 +1,241 @@
+"""What a model or a baseline predicted, kept row by row, and the table in which all of them stand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypedDict
+
+import numpy as np
+
+from counterpoint.evaluate.embeddings import Truth
+from counterpoint.evaluate.intervals import Float, Int, Statistic, combine, paired_difference
+from counterpoint.evaluate.metrics import METRICS, chance, classification_statistics
+from counterpoint.types import Estimate
+
+Kind = Literal["baseline", "model"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Predictions of one answer on the labelled test rows of one fold under one seed.
+
+    Rows are kept, not scores, because a mean over folds and seeds has an interval only when all are resampled
+    together.
+
+    Args:
+        name: of what predicted, the same over folds and seeds.
+        kind: whether it uses a learned representation.
+        probabilities: (N, K) over all classes, also those that training lacked.
+        truth: of the same rows, all labelled.
+        unseen: classes that occur in test and never in training; every row of them counts as wrong.
+        fold: of the data.
+        seed: of the run.
+    """
+
+    name: str
+    kind: Kind
+    probabilities: Float
+    truth: Truth
+    unseen: tuple[str, ...] = ()
+    fold: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.probabilities.shape == (len(self.truth.labels), len(self.truth.classes))
+        if len(self.truth.labels) == 0 or self.truth.labels.min() < 0:
+            raise ValueError(
+                f"{self.name}: a result wants labelled test rows; fold {self.fold!r} has none or others"
+            )
+
+    @property
+    def predictions(self) -> Int:
+        """(N,) class index, of equally probable ones the least."""
+        return np.asarray(self.probabilities.argmax(1), np.int64)
+
+    def statistics(self) -> dict[str, Statistic]:
+        """The scores by name, to be resampled."""
+        return classification_statistics(self.probabilities, self.truth)
+
+    def estimates(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Estimate]:
+        """The scores by name with intervals by group."""
+        scores = self.statistics().items()
+        return {name: combine([score], resamples=resamples, seed=seed) for name, score in scores}
+
+
+class Score(TypedDict):
+    """A score of a table: None where it is undefined, as the interval of a single group is.
+
+    ``spread`` is the standard deviation between seeds of the mean over folds.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    spread: float | None
+    chance: float
+
+
+class TableRow(TypedDict):
+    """One answer, over all of its folds and seeds; JSON-able."""
+
+    name: str
+    kind: Kind
+    folds: int
+    seeds: int
+    groups: int
+    rows: int
+    unseen: list[str]
+    scores: dict[str, Score]
+
+
+def score_table(results: Sequence[Result], *, resamples: int = 1000, seed: int = 0) -> list[TableRow]:
+    """Mean scores over folds and seeds with joint intervals: baselines first, else in the order given."""
+    kinds: tuple[Kind, ...] = ("baseline", "model")
+    keys = dict.fromkeys((kind, result.name) for kind in kinds for result in results if result.kind == kind)
+    table = []
+    for kind, name in keys:
+        members = [result for result in results if (result.kind, result.name) == (kind, name)]
+        table.append(_table_row(members, resamples, seed))
+    return table
+
+
+def difference(
+    first: Sequence[Result], second: Sequence[Result], metric: str, *, resamples: int = 1000, seed: int = 0
+) -> Estimate:
+    """How much better ``first`` is than ``second``, both over the same groups, folds and seeds pooled.
+
+    Raises:
+        ValueError: the groups differ, or the metric is none of ours.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is not known; use one of {', '.join(METRICS)}")
+    ours, theirs = ([result.statistics()[metric] for result in side] for side in (first, second))
+    return paired_difference(ours, theirs, resamples=resamples, seed=seed)
+
+
+def _table_row(members: list[Result], resamples: int, seed: int) -> TableRow:
+    statistics = [member.statistics() for member in members]
+    chances = [chance(member.truth.labels) for member in members]
+    seeds = sorted({member.seed for member in members})
+    scores: dict[str, Score] = {}
+    for metric in METRICS:
+        every = [scored[metric] for scored in statistics]
+        estimate = combine(every, resamples=resamples, seed=seed)
+        values = [float(score.at(np.ones((1, len(score.groups))))[0]) for score in every]
+        means = [
+            np.mean([value for value, member in zip(values, members, strict=True) if member.seed == one])
+            for one in seeds
+        ]
+        scores[metric] = {
+            "value": _known(estimate.value),
+            "low": _known(estimate.low),
+            "high": _known(estimate.high),
+            "spread": _known(float(np.std(means, ddof=1))) if len(seeds) > 1 else None,
+            "chance": float(np.mean([by_metric[metric] for by_metric in chances])),
+        }
+    groups = np.unique(np.concatenate([member.truth.groups for member in members]))
+    return {
+        "name": members[0].name,
+        "kind": members[0].kind,
+        "folds": len({member.fold for member in members}),
+        "seeds": len(seeds),
+        "groups": len(groups),
+        "rows": sum(len(member.truth.labels) for member in members),
+        "unseen": sorted({name for member in members for name in member.unseen}),
+        "scores": scores,
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def render(table: Sequence[TableRow], metrics: Sequence[str] = METRICS) -> str:
+    """A Markdown table: value [95 % interval], ± spread between seeds, groups, and a last line with chance.
+
+    Args:
+        table: of ``score_table``.
+        metrics: the columns.
+    """
+    if not table:
+        return "No scores: nothing was evaluated."
+    lines = [["", "kind", *metrics, "groups", "folds x seeds"]]
+    for row in table:
+        cells = [_cell(row["scores"][metric]) for metric in metrics]
+        lines.append(
+            [row["name"], row["kind"], *cells, str(row["groups"]), f"{row['folds']} x {row['seeds']}"]
+        )
+    levels = [f"{table[0]['scores'][metric]['chance']:.3f}" for metric in metrics]
+    lines.append(["chance", "", *levels, "", ""])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    lines.insert(1, ["-" * width for width in widths])
+    text = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    unseen = sorted({name for row in table for name in row["unseen"]})
+    if unseen:
+        text.append(f"\nTested but never trained on, so always wrong: {', '.join(unseen)}.")
+    if any(row["groups"] < 2 for row in table):
+        text.append("\nOne group alone has no interval.")
+    return "\n".join(text)
+
+
+def _cell(score: Score) -> str:
+    if score["value"] is None:
+        return "-"
+    text = f"{score['value']:.3f}"
+    if score["low"] is not None:
+        text += f" [{score['low']:.3f}, {score['high']:.3f}]"
+    return text if score["spread"] is None else f"{text} ± {score['spread']:.3f}"
+
+
+def save_results(path: Path, results: Sequence[Result]) -> None:
+    """Write predictions to a Parquet file, a row each; what belongs to a whole result is in its metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    heads, tables = [], []
+    for index, result in enumerate(results):
+        heads.append(
+            [result.name, result.kind, result.fold, result.seed, result.unseen, result.truth.classes]
+        )
+        columns = {
+            "result": np.full(len(result.truth.labels), index),
+            "id": result.truth.ids,
+            "group": result.truth.groups,
+            "domain": result.truth.domains,
+            "label": result.truth.labels,
+            "prediction": result.predictions,
+            "probabilities": list(result.probabilities.astype(np.float64)),
+        }
+        tables.append(pa.table(columns))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {"results": json.dumps(heads)}
+    pq.write_table(pa.concat_tables(tables).replace_schema_metadata(known), path)
+
+
+def load_results(path: Path) -> list[Result]:
+    """Read what ``save_results`` wrote.
+
+    Raises:
+        ValueError: the file is not one of ours.
+    """
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    known = table.schema.metadata or {}
+    if b"results" not in known:
+        raise ValueError(f"{path}: not a file of predictions; `counterpoint evaluate` writes them")
+    owner = table["result"].to_numpy()
+    labels, groups, domains, ids = (table[name].to_numpy() for name in ("label", "group", "domain", "id"))
+    results = []
+    for index, (name, kind, fold, seed, unseen, classes) in enumerate(json.loads(known[b"results"])):
+        own = np.flatnonzero(owner == index)
+        probabilities = np.array(table["probabilities"].take(own).to_pylist(), np.float64)
+        truth = Truth(labels[own], groups[own], domains[own], ids[own], tuple(classes))
+        results.append(Result(name, kind, probabilities, truth, tuple(unseen), fold, seed))
+    return results

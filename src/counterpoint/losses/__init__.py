@@ -1,0 +1,7 @@
+"""Losses as pure functions of (embeddings, scale, keys): exact, tiled, the same over ranks as in one process."""
+
+from counterpoint.losses.gather import gather_rows
+from counterpoint.losses.info_nce import Direction, info_nce
+from counterpoint.losses.sup_con import sup_con
+
+__all__ = ["Direction", "gather_rows", "info_nce", "sup_con"]

@@ -1,0 +1,195 @@
+"""Logarithms of sums of exponentials over the other rows: the engine under InfoNCE and SupCon.
+
+Both are functions of ``log sum_j exp(l_ij)`` with ``l_ij = scale * cos(a_i, b_j)`` over an anchor's candidates *without*
+its own pair. The pair is left out of the sum, inside its tile, so that ``softplus(sum - pair)`` and its gradient keep
+their relative accuracy when the loss is tiny; a sum that holds the pair would cancel against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from counterpoint.losses.tiles import Tile, Tiles
+
+EMPTY = -1e30
+"""Logarithm of a sum without terms. Finite, so that differences and gradients of it are never NaN."""
+
+BARE_EXP_LIMIT = {torch.float32: 75.0, torch.float64: 600.0}
+"""Largest scale up to which exp(l) and sums of it need no maximum subtracted: cosines bound |l| by the scale."""
+
+
+class LogSums(NamedTuple):
+    """What one sweep gives.
+
+    Attributes:
+        rows: (N,) of anchor a_i over its candidates in b, ``EMPTY`` where it has none.
+        columns: (M,) of anchor b_j over its candidates in a; (0,) when not asked for.
+        pairs: (N,) logits of the pairs (a_i, b_{i + offset}).
+    """
+
+    rows: Tensor
+    columns: Tensor
+    pairs: Tensor
+
+
+class Sweep(NamedTuple):
+    """What a sweep looks at.
+
+    Attributes:
+        columns: whether sums along the columns are wanted too.
+        one_set: whether a and b are the same rows; columns then follow by symmetry and are not returned.
+        offset: the pair of row i is column i + offset.
+        keys_a: (K, N) int, and
+        keys_b: (K, M) int: where any of the K agrees, the candidate is left out. Nothing is left out when K = 0.
+    """
+
+    columns: bool
+    one_set: bool
+    offset: int
+    keys_a: Tensor
+    keys_b: Tensor
+
+    def hide(self, tile: Tile, value: float) -> None:
+        """Write ``value`` over the logits of the candidates that share a key with the anchor."""
+        for row_keys, column_keys in zip(self.keys_a, self.keys_b, strict=True):
+            same = row_keys[tile.rows].unsqueeze(1) == column_keys[tile.columns]
+            tile.logits.masked_fill_(same, value)
+
+
+@torch.compiler.disable  # loops over tiles must not be unrolled into a graph
+def log_sums(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
+    """Compute the sums, exactly and differentiably, without the N x M matrix.
+
+    Args:
+        a: (N, D) float32 or float64, any norms; a row of norm 0 has cosine 0 with everything and gets no gradient.
+        b: (M, D) of the same dtype; ``a`` itself when ``sweep.one_set``.
+        scale: () positive, of the same dtype.
+        sweep: see there.
+
+    Raises:
+        ValueError: the scale is not positive.
+    """
+    if float(scale.detach()) <= 0:
+        raise ValueError(f"log_sums: scale = 1 / temperature must be positive, it is {float(scale.detach())}")
+    assert a.dtype == b.dtype == scale.dtype and a.dtype in BARE_EXP_LIMIT
+    assert not sweep.one_set or (a is b and sweep.offset == 0 and not sweep.columns)
+    rows, columns, pairs = cast(tuple[Tensor, Tensor, Tensor], _LogSums.apply(a, b, scale, sweep))
+    return LogSums(rows, columns, pairs)
+
+
+class _LogSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor, Tensor]:
+        tiles = Tiles(a, b, float(scale), one_set=sweep.one_set)
+        rows, columns, pairs = a.new_empty(len(a)), a.new_empty(0), a.new_zeros(len(a))
+        add = _add_exp if _bare(scale) else _add_safely
+        rows.fill_(0.0 if _bare(scale) else -torch.inf)
+        if sweep.columns:
+            columns = rows.new_full((len(b),), float(rows[0]))
+        logits = None
+        with torch.autocast(a.device.type, enabled=False):
+            for tile in tiles.visit():
+                diagonal, owners = tile.pairs(sweep.offset)
+                pairs[owners] = diagonal
+                diagonal.fill_(-torch.inf)
+                sweep.hide(tile, -torch.inf)
+                add(tile, rows, rows if sweep.one_set else columns, sweep)
+                logits = tile.logits
+        if _bare(scale):
+            rows.log_()
+            columns.log_()
+        rows.clamp_(min=EMPTY)
+        columns.clamp_(min=EMPTY)
+        ctx.sweep = sweep
+        ctx.save_for_backward(a, b, scale, rows, columns, logits if tiles.single else None)
+        return rows, columns, pairs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        a, b, scale, rows, columns, kept = ctx.saved_tensors
+        sweep: Sweep = ctx.sweep
+        for_rows, for_columns, for_pairs = grads
+        tiles = Tiles(a, b, float(scale), one_set=sweep.one_set)
+        if sweep.one_set:
+            columns, for_columns = rows, for_rows
+        slope_of = _bare_slope if _bare(scale) else _safe_slope
+        slope = slope_of(_Side(rows, for_rows), _Side(columns, for_columns), kept is not None)
+
+        def with_pairs(tile: Tile) -> Tensor:
+            if kept is None:
+                sweep.hide(tile, -torch.inf)
+            result = slope(tile)
+            diagonal, owners = tile._replace(logits=result).pairs(sweep.offset)
+            diagonal.copy_(for_pairs[owners])
+            return result
+
+        with torch.autocast(a.device.type, enabled=False):
+            need_a, need_b, *_ = ctx.needs_input_grad
+            found = tiles.gradients(with_pairs, need_a=need_a, need_b=need_b, kept=kept)
+        return found.a, None if sweep.one_set else found.b, found.scale, None
+
+
+class _Side(NamedTuple):
+    """Log-sums of one direction and the derivative of the loss with respect to them; both empty when not used."""
+
+    sums: Tensor
+    grads: Tensor
+
+
+def _bare(scale: Tensor) -> bool:
+    return float(scale) < BARE_EXP_LIMIT[scale.dtype]  # False for NaN: the safe path passes it on
+
+
+def _mirrors(tile: Tile, sweep: Sweep) -> bool:
+    """Whether the tile has sums to give along its columns."""
+    return sweep.columns or (sweep.one_set and tile.rows != tile.columns)
+
+
+def _add_exp(tile: Tile, rows: Tensor, columns: Tensor, sweep: Sweep) -> None:
+    e = tile.logits.exp_()
+    rows[tile.rows] += e.sum(1)
+    if _mirrors(tile, sweep):
+        columns[tile.columns] += e.sum(0)
+
+
+def _add_safely(tile: Tile, rows: Tensor, columns: Tensor, sweep: Sweep) -> None:
+    part = rows[tile.rows]
+    torch.logaddexp(part, tile.logits.logsumexp(1), out=part)
+    if _mirrors(tile, sweep):
+        part = columns[tile.columns]
+        torch.logaddexp(part, tile.logits.logsumexp(0), out=part)
+
+
+def _bare_slope(row: _Side, column: _Side, kept: bool) -> Callable[[Tile], Tensor]:
+    """exp(l_ij) * (u_i + v_j) with u = gradient / sum: one exponential serves both directions."""
+    u, v = (side.grads * torch.exp(-side.sums.masked_fill(side.sums == EMPTY, torch.inf)) for side in (row, column))
+    space = u.new_empty(0)
+
+    def slope(tile: Tile) -> Tensor:
+        nonlocal space
+        e = tile.logits if kept else tile.logits.exp_()
+        if len(v) == 0:
+            return e * u[tile.rows].unsqueeze(1)
+        if len(space) < e.numel():
+            space = e.new_empty(e.numel())
+        weights = torch.add(u[tile.rows].unsqueeze(1), v[tile.columns], out=space[: e.numel()].view_as(e))
+        return weights.mul_(e)
+
+    return slope
+
+
+def _safe_slope(row: _Side, column: _Side, kept: bool) -> Callable[[Tile], Tensor]:
+    """The same with the sum inside the exponential, where it cannot overflow; one exponential a direction."""
+    r, c = (side.sums.masked_fill(side.sums == EMPTY, torch.inf) for side in (row, column))
+
+    def slope(tile: Tile) -> Tensor:
+        total = (tile.logits - r[tile.rows].unsqueeze(1)).exp_().mul_(row.grads[tile.rows].unsqueeze(1))
+        if len(c):
+            total += (tile.logits - c[tile.columns]).exp_().mul_(column.grads[tile.columns])
+        return total
+
+    return slope

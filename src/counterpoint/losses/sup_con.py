@@ -1,0 +1,106 @@
+"""SupCon and NT-Xent: all rows of one set against each other."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from counterpoint.losses.gather import gather_rows, rank, world_size
+from counterpoint.losses.info_nce import computing_dtype
+from counterpoint.losses.log_sums import Sweep, log_sums
+from counterpoint.losses.tiles import CPU_SIDE, blocks, through_norm, row_factors
+
+UNLABELLED = -1
+
+
+def sup_con(z: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
+    """Pull rows of one class together, push all others apart (Khosla et al. 2020, "L_out").
+
+    With ``l_ij = scale * cos(z_i, z_j)`` the loss of anchor i is ``log sum_{j != i} exp(l_ij)`` minus the mean of
+    ``l_ip`` over its positives p, the other rows of its class in the global batch. It is ln(N - 1) when all
+    similarities are equal, and cannot fall below ln(P - 1) with P rows a class. Rows are normalised inside; float16
+    and bfloat16 are computed in float32. Neither logits nor masks of N x N are stored: one half of the symmetric
+    matrix is swept in tiles, the positives enter through the sums of the classes.
+
+    Rows without a positive are no anchors: the mean is over those that have one. Rows labelled -1 (not known) are
+    nobody's positive and no anchor, but stand among the negatives of the others.
+
+    NT-Xent (Chen et al. 2020, SimCLR) of two views is this loss with the ids of the recordings as labels::
+
+        sup_con(torch.cat([a, b]), torch.cat([ids, ids]), scale)
+
+    Args:
+        z: (B, D) rows, on every rank as many.
+        labels: (B,) int64 class of each row.
+        scale: one number > 0, 1 / temperature. Its gradient is exact.
+
+    Returns:
+        () mean over the anchors. Under ``torch.distributed`` the share of this rank: averaged over the ranks, values
+        and gradients are those of one process with the whole batch.
+
+    Raises:
+        ValueError: shapes that do not fit, a scale out of range, or not one row with a positive.
+    """
+    if z.ndim != 2 or labels.shape != z.shape[:1] or labels.dtype != torch.int64:
+        raise ValueError(
+            "sup_con: z must be (rows, width) and labels int64 (rows,), they are "
+            f"{(*z.shape,)} and {labels.dtype} {(*labels.shape,)}"
+        )
+    dtype = computing_dtype(z)
+    z, scale = z.to(dtype), scale.reshape(()).to(z.device, dtype)
+    everyone = gather_rows(labels.to(z.device))
+    names, numbers, counts = everyone.unique(return_inverse=True, return_counts=True)
+    own = numbers[rank() * len(z) : (rank() + 1) * len(z)]
+    pulling = (names != UNLABELLED) & (counts >= 2)
+    anchors = int((counts * pulling).sum())
+    if anchors == 0:
+        raise ValueError(
+            f"sup_con: none of the {len(everyone)} rows shares its label with another, so there is nothing to pull; "
+            "draw batches of several rows a class"
+        )
+    with torch.autocast(z.device.type, enabled=False):
+        pushed = (_log_sums_over_others(z, scale) * pulling[own]).sum()
+        pulled = (_pull(z, own, len(names)) * pulling / (counts - 1).clamp_min(1)).sum()
+        return (pushed - scale * pulled) * world_size() / anchors
+
+
+def _log_sums_over_others(z: Tensor, scale: Tensor) -> Tensor:
+    """(B,) log of the sum of exp(l_ij) over all rows j but i itself."""
+    alone = world_size() == 1
+    no_keys = torch.empty(0, 0, dtype=torch.int32, device=z.device)
+    sweep = Sweep(False, alone, 0 if alone else rank() * len(z), no_keys, no_keys)
+    return log_sums(z, z if alone else gather_rows(z), scale, sweep).rows
+
+
+def _pull(z: Tensor, classes: Tensor, count: int) -> Tensor:
+    """(C,) sum of cosines over all ordered pairs of a class whose first member is a row of this rank.
+
+    It is <sum of own rows, sum of all rows> less what each row has with itself: O(N D), no mask.
+    """
+    own = cast(Tensor, _ClassSums.apply(z, classes, count))
+    total = own if world_size() == 1 else gather_rows(own.unsqueeze(0)).sum(0)
+    directed = (z.detach() != 0).any(1).to(z.dtype)  # a row of norm 0 has cosine 0 with itself too
+    with_self = z.new_zeros(count).index_add_(0, classes, directed)
+    return torch.linalg.vecdot(own, total) - with_self
+
+
+class _ClassSums(torch.autograd.Function):
+    """(C, D) sums of the normalised rows of each class, without a normalised copy of the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, classes: Tensor, count: int) -> Tensor:
+        factors = row_factors(z, 1.0)
+        sums = z.new_zeros(count, z.shape[1])
+        for part in blocks(len(z), CPU_SIDE):
+            sums.index_add_(0, classes[part], z[part] * factors[part])
+        ctx.save_for_backward(z, classes, factors)
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        z, classes, factors = ctx.saved_tensors
+        found = grads[0].index_select(0, classes)
+        through_norm(found, z, factors, 1.0)
+        return found, None, None

@@ -1,0 +1,120 @@
+"""What pre-training is worth: fine-tuning on shares of the labels against the same model from scratch."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from counterpoint.data.base import Data, Draw, Rows
+from counterpoint.embed import Subset, predict
+from counterpoint.evaluate.embeddings import Embeddings
+from counterpoint.objectives import CrossEntropy
+from counterpoint.recipe import Recipe, build, load
+from counterpoint.settings import Checkpoints, Monitor, Optimizer, Trainer, Transfer
+from counterpoint.types import UNLABELLED, Batch
+
+Start = Literal["pretrained", "scratch"]
+STARTS: tuple[Start, ...] = ("pretrained", "scratch")
+
+
+def label_share(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+    """Rows of a share of the labels, stratified, at least one a class; a smaller share is within a larger.
+
+    Args:
+        labels: (n,) class index or ``UNLABELLED``.
+        fraction: above 0, at most 1.
+        seed: of the draw.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels[labels != UNLABELLED]):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        chosen.append(rows[: max(1, round(fraction * len(rows)))])
+    return np.sort(np.concatenate(chosen))
+
+
+def transfer_cell(
+    recipe: Recipe, data: Data, fold: str, seed: int, cell: Path
+) -> dict[tuple[float, Start], Embeddings]:
+    """Class probabilities on the test split for every share of the labels and both starts.
+
+    What was computed before is read from ``cell/transfer``.
+
+    Args:
+        recipe: the cell was trained with; its ``evaluation.transfer`` says what to do.
+        data: its data.
+        fold: its fold.
+        seed: its seed.
+        cell: its folder.
+    """
+    settings = recipe.evaluation.transfer
+    assert settings is not None
+    rows, test = data.evaluation(fold, "train"), data.evaluation(fold, "test")
+    results: dict[tuple[float, Start], Embeddings] = {}
+    for fraction in settings.fractions:
+        subset = Subset(rows, label_share(rows.labels, fraction, seed))
+        for start in STARTS:
+            stem = cell / "transfer" / f"{start}-{fraction:g}"
+            if not stem.with_name(stem.name + ".parquet").is_file():
+                model, classifier = _fine_tune(recipe, settings, data, subset, start, seed, cell)
+                predict(model, classifier, data, test).save(stem)
+            results[fraction, start] = Embeddings.load(stem)
+    return results
+
+
+def _fine_tune(
+    recipe: Recipe, settings: Transfer, data: Data, rows: Rows, start: Start, seed: int, cell: Path
+) -> tuple[torch.nn.Module, CrossEntropy]:
+    from counterpoint.fit import fit, stream_length
+    from counterpoint.task import Task
+
+    model, classifier = build(recipe, data, seed, CrossEntropy)
+    assert isinstance(classifier, CrossEntropy)
+    pretrained = start == "pretrained"
+    if pretrained:
+        model.load_state_dict(load(cell, data, recipe)[0].state_dict())
+    trainer = _trainer(recipe, settings, rows)
+    task = Task(
+        model,
+        classifier,
+        Optimizer(lr=settings.lr, weight_decay=recipe.optimizer.weight_decay),
+        total_steps=stream_length(rows, trainer)[0],
+        encoder_lr=settings.encoder_lr if pretrained else settings.lr,
+        freeze=settings.freeze if pretrained else 0.0,
+        names=data.names,
+    )
+    scratch = cell / "transfer" / "unfinished"
+    shutil.rmtree(scratch, ignore_errors=True)
+    fit(task, rows, _NoRows(), settings=trainer, seed=seed, folder=scratch)
+    shutil.rmtree(scratch)
+    return model, classifier
+
+
+def _trainer(recipe: Recipe, settings: Transfer, rows: Rows) -> Trainer:
+    """One process, no validation (nothing is selected), as many passes as the least steps ask for."""
+    per_epoch = max(1, len(rows) // settings.batch_size)
+    return Trainer(
+        epochs=max(settings.epochs, -(-settings.min_steps // per_epoch)),
+        batch_size=settings.batch_size,
+        clip_norm=recipe.trainer.clip_norm,
+        hardware=replace(recipe.trainer.hardware, devices=1, num_nodes=1, strategy="auto"),
+        checkpoints=Checkpoints(keep_last=1),
+        monitor=Monitor(log_every=50),
+    )
+
+
+class _NoRows(Rows):
+    """A split with nothing in it."""
+
+    def __init__(self) -> None:
+        self.labels = self.groups = self.domains = self.ids = np.zeros(0, np.int64)
+        self.metadata = np.zeros((0, 0))
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        raise AssertionError("nothing can be drawn from an empty split")
