@@ -61,7 +61,7 @@ def test_only_the_slice_leaves_the_file(tmp_path: Path) -> None:
 def test_slice_outside_is_refused(file: Path) -> None:
     signals = Hdf5Signals(file)
     for start, length in ((-1, 10), (995, 6), (0, -1)):
-        with pytest.raises(ValueError, match="'flat'.*asked of 1000"):
+        with pytest.raises(ValueError, match=r"'flat'.*asked of 1000"):
             signals.read("flat", start, length)
 
 
@@ -203,7 +203,17 @@ def test_construction_opens_nothing(file: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     kept = [Hdf5Signals(file) for _ in range(20)]
     assert len(os.listdir("/proc/self/fd")) == before
-    assert kept[0].keys() == ("alias", "big_endian", "empty", "flat", "group", "packed", "three", "two", "whole")
+    assert kept[0].keys() == (
+        "alias",
+        "big_endian",
+        "empty",
+        "flat",
+        "group",
+        "packed",
+        "three",
+        "two",
+        "whole",
+    )
 
 
 def test_read_only_medium(file: Path) -> None:

@@ -15,7 +15,11 @@ def filled(count: int, quarantine: Quarantine) -> Ledger:
     ledger = Ledger(quarantine)
     for index in range(count):
         ledger.reject(
-            f"r{index}", Path("s.h5"), index + 2, "vibration", f"{index + 1} non-finite values, first at sample 7"
+            f"r{index}",
+            Path("s.h5"),
+            index + 2,
+            "vibration",
+            f"{index + 1} non-finite values, first at sample 7",
         )
     return ledger
 

@@ -14,7 +14,11 @@ from counterpoint.data import tables
 from counterpoint.data.tables import VIBRATION_COLUMNS, check_unique, match, read_table
 
 HEADER = ["Id", "Name", "Label", "Sample_rate", "Sample_lenth", "note"]
-RECORDS = [[1, "CWRU", 0, 12000.0, 8192, None], [2, "CWRU", 3, 48000.5, 9000, None], [7, "é ü", 1, None, 100, "x,y"]]
+RECORDS = [
+    [1, "CWRU", 0, 12000.0, 8192, None],
+    [2, "CWRU", 3, 48000.5, 9000, None],
+    [7, "é ü", 1, None, 100, "x,y"],
+]
 WANTED = {
     "Id": [1, 2, 7],
     "Name": ["CWRU", "CWRU", "é ü"],
@@ -67,7 +71,9 @@ def test_same_table_through_every_format(tmp_path: Path, name: str) -> None:
 def test_cells_of_text(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(
-        ",Id,a,b,c,d\n0,007,1.0,1,nan,NA\n1,12,2.0,0.5,,1\n\n2,1_0,,1e3,NaN,2\n", encoding="utf-8-sig", newline=""
+        ",Id,a,b,c,d\n0,007,1.0,1,nan,NA\n1,12,2.0,0.5,,1\n\n2,1_0,,1e3,NaN,2\n",
+        encoding="utf-8-sig",
+        newline="",
     )
     table = read_table(path)
     assert table.columns == {
@@ -102,7 +108,8 @@ def test_integers_survive(tmp_path_factory: pytest.TempPathFactory, cells: list[
 
 
 @pytest.mark.parametrize(
-    "spelling", ["Sample_lenth", "Sample_length", "sample length", "SAMPLE-LENGTH", "Length", " Sample_Length "]
+    "spelling",
+    ["Sample_lenth", "Sample_length", "sample length", "SAMPLE-LENGTH", "Length", " Sample_Length "],
 )
 def test_spellings_match(tmp_path: Path, spelling: str) -> None:
     (tmp_path / "t.csv").write_text(f"ID,{spelling},extra\n1,2,3\n")
@@ -181,9 +188,9 @@ def test_one_long_string_repeated_is_held_once(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({"x": ["a" * 100_000] * 10_000}), tmp_path / "t.parquet")  # 1 GB if copied
+    pq.write_table(pa.table({"x": ["a" * 10_000] * 3000}), tmp_path / "t.parquet")  # 30 MB if copied
     cells = read_table(tmp_path / "t.parquet").columns["x"]
-    assert len(cells) == 10_000
+    assert len(cells) == 3000
     assert len({id(cell) for cell in cells}) <= 10
 
 
@@ -211,6 +218,5 @@ def test_damage_is_a_value_error_or_nothing(tmp_path: Path, name: str) -> None:
         try:
             read_table(tmp_path / name)
         except ValueError as error:
-            refused += 1
-            assert name in str(error)
-    assert refused > 0
+            refused += name in str(error)
+    assert refused > 10

@@ -41,9 +41,7 @@ def named(transform: Transform) -> str:
     return type(transform).__name__
 
 
-def windows(
-    rows: int, length: int = 256, channels: int = 2, dtype: torch.dtype = torch.float32
-) -> torch.Tensor:
+def windows(rows: int, length: int = 256, channels: int = 2, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.randn(rows, length, channels, generator=torch.Generator().manual_seed(3), dtype=dtype)
 
 
@@ -158,7 +156,7 @@ def test_scale_and_flip_treat_a_row_alike() -> None:
     assert factor.max() <= 2.0
     assert factor.mean() == pytest.approx(1.25, abs=0.05)
     sign = Flip(0.3)(values, keys(3000)) / values
-    assert set(sign.unique().tolist()) == {-1.0, 1.0}
+    assert set(sign.flatten().tolist()) == {-1.0, 1.0}
     assert (sign[:, 0, 0] < 0).double().mean() == pytest.approx(0.3, abs=0.04)
 
 

@@ -93,12 +93,10 @@ def test_disjoint_windows_share_no_sample(width: int, count: int, slack: int, ke
     slack=st.integers(0, 100),
     key=st.integers(0, 2**62),
 )
-def test_disjoint_pairs_of_two_widths_share_no_sample(
-    widths: tuple[int, int], slack: int, key: int
-) -> None:
+def test_disjoint_pairs_of_two_widths_share_no_sample(widths: tuple[int, int], slack: int, key: int) -> None:
     length = sum(widths) + slack
     windows = Disjoint(length=1)
-    (first, second), = windows.pairs(np.array([length]), np.array([widths]), np.array([key])).tolist()
+    ((first, second),) = windows.pairs(np.array([length]), np.array([widths]), np.array([key])).tolist()
     assert first >= 0
     assert second >= 0
     assert max(first + widths[0], second + widths[1]) <= length
@@ -167,7 +165,7 @@ def test_the_shortest_recording_serves_and_one_sample_less_is_named(windows: Win
 def test_width_in_seconds_needs_a_rate() -> None:
     windows = Random(seconds=0.1)
     assert windows.width(12_000.0) == 1200
-    with pytest.raises(ValueError, match="share no rate.*signal.rate"):
+    with pytest.raises(ValueError, match=r"share no rate.*signal\.rate"):
         windows.width(0.0)
     assert Random(length=7).width(0.0) == 7
 

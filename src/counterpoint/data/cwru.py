@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from counterpoint.data.cwru_files import ALIASES, PUBLISHED, Condition, described
 from counterpoint.data.hdf5 import write_collection
 from counterpoint.data.ledger import DAMAGED, Ledger, Quarantine, fingerprint
+from counterpoint.data.matlab import read_matrices
 from counterpoint.data.tables import Table, check_unique, match, read_table
 
 FAULTS = {"N": "normal", "B": "ball", "IR": "inner race", "OR": "outer race"}
@@ -35,6 +36,9 @@ _CHANNELS = ("DE", "FE", "BA")  # drive end, fan end, base plate
 _STANDARD = Quarantine()
 _VARIABLE = re.compile(r"X(\d+)_(DE|FE|BA)_time")
 _NUMBER = re.compile(r"(?<![A-Za-z0-9@])\d{2,4}(?![A-Za-z0-9])")
+
+
+_Content = dict[str, NDArray[Any]]
 
 
 class _Unusable(Exception):
@@ -82,15 +86,11 @@ def import_cwru(source: Path, destination: Path, *, quarantine: Quarantine = _ST
         "notes": notes,
         "quarantine": ledger.report(),
     }
-    (destination / "import.json").write_text(
-        json.dumps(account, indent=2, ensure_ascii=False), encoding="utf-8"
-    )
+    (destination / "import.json").write_text(json.dumps(account, indent=2, ensure_ascii=False), encoding="utf-8")
     return destination
 
 
-def _row(
-    identifier: int | str, file: str, of: Condition, length: int, channels: list[str], rpm: int
-) -> dict[str, Any]:
+def _row(identifier: int | str, file: str, of: Condition, length: int, channels: list[str], rpm: int) -> dict[str, Any]:
     return {
         "Id": identifier,
         "Dataset_id": 1,
@@ -113,7 +113,8 @@ def _row(
 
 def _checked(values: NDArray[Any]) -> NDArray[np.float32]:
     """(L, C) float32 of a usable recording."""
-    signal = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused below
+        signal = values.astype(np.float32)
     if signal.size == 0:
         raise _Unusable("empty")
     finite = np.isfinite(signal)
@@ -141,47 +142,51 @@ def _from_mat(files: list[Path], ledger: Ledger, notes: list[str]) -> tuple[int,
     taken: dict[int, Path] = {}
     for path in files:
         try:
-            variables = _variables(path)
-            number = _number(path, variables)
+            content = _content(path)
+            number = _number(path, content)
             if number in taken:
                 raise ValueError(f"{path} and {taken[number]} are both file {number}; remove one of them")
             taken[number] = path
-            own, channels = _channels(number, variables)
-            values, rpm = _load(path, own, channels, PUBLISHED[number])
+            own, channels = _channels(number, content)
+            length = len(_signal(content, own, channels))
         except _Unusable as error:
             ledger.reject(path.stem, path, 0, "vibration", str(error))
             continue
-        numbers = sorted({int(found[1]) for found in map(_VARIABLE.fullmatch, variables) if found})
+        numbers = sorted(_numbers(content))
         if numbers != [number]:
             held = ", ".join(f"X{n:03d}" for n in numbers)
             notes.append(f"{path.name} holds variables of {held}; X{own:03d} was taken for file {number}")
-        row = _row(number, path.name, PUBLISHED[number], len(values), list(channels), rpm)
-        recordings.append(_Recording(row, partial(_values, path, own, channels, PUBLISHED[number])))
+        of = PUBLISHED[number]
+        speed = content.get(f"X{own:03d}RPM", np.array([_RPM[of.load]]))
+        row = _row(number, path.name, of, length, channels, round(float(speed.flat[0])))
+        recordings.append(_Recording(row, partial(_from_file, path, own, channels)))
     return len(files), sorted(recordings, key=lambda recording: int(recording.row["Id"]))
 
 
-def _variables(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Name -> (shape, class) of what a file holds, from its headers alone."""
-    from scipy.io import whosmat
-
+def _content(path: Path) -> _Content:
     try:
-        listed = {name: (shape, kind) for name, shape, kind in whosmat(path)}
-    except DAMAGED as error:
+        content, others = read_matrices(path)
+    except (OSError, ValueError) as error:
         raise _Unusable(f"unreadable: {error}") from error
-    for name, (shape, kind) in listed.items():
-        if _VARIABLE.fullmatch(name) and (
-            kind not in ("double", "single", "int16") or np.prod(shape) > MAX_SAMPLES
-        ):
-            raise _Unusable(f"unreadable: {name} is {kind} of shape {shape}")
-    return listed
+    for name in others:
+        if _VARIABLE.fullmatch(name):
+            raise _Unusable(f"unreadable: {name} is no matrix of real numbers")
+    speeds = {name: value for name, value in content.items() if name.endswith("RPM")}
+    for name, value in speeds.items():
+        if value.size != 1 or not np.isfinite(value.flat[0]):
+            raise _Unusable(f"unreadable: {name} is not one number")
+    return content
 
 
-def _number(path: Path, variables: dict[str, tuple[tuple[int, ...], str]]) -> int:
+def _numbers(content: _Content) -> set[int]:
+    return {int(found[1]) for found in map(_VARIABLE.fullmatch, content) if found}
+
+
+def _number(path: Path, content: _Content) -> int:
     """Which published file this is: by the number in its name, else by its variables, else as described."""
     words, fitting = described(path.stem)
     named = {int(text) for text in _NUMBER.findall(path.stem)} & PUBLISHED.keys()
-    inside = {int(found[1]) for found in map(_VARIABLE.fullmatch, variables) if found}
-    inside = {ALIASES.get(number, number) for number in inside} & PUBLISHED.keys()
+    inside = {ALIASES.get(number, number) for number in _numbers(content)} & PUBLISHED.keys()
     candidates = named or (inside & fitting if len(inside) > 1 else inside) or fitting
     if len(candidates) != 1:
         raise ValueError(
@@ -190,45 +195,32 @@ def _number(path: Path, variables: dict[str, tuple[tuple[int, ...], str]]) -> in
         )
     number = candidates.pop()
     if words and number not in fitting:
-        raise ValueError(
-            f"{path}: {words} is not what file {number} is, {PUBLISHED[number]}; rename the file"
-        )
+        raise ValueError(f"{path}: {words} is not what file {number} is, {PUBLISHED[number]}; rename the file")
     return number
 
 
-def _channels(number: int, variables: dict[str, tuple[tuple[int, ...], str]]) -> tuple[int, dict[str, str]]:
-    """The number its variables go by, and channel -> variable."""
-    held: dict[int, dict[str, str]] = {}
-    for name in variables:
-        if found := _VARIABLE.fullmatch(name):
-            held.setdefault(int(found[1]), {})[found[2]] = name
+def _channels(number: int, content: _Content) -> tuple[int, list[str]]:
+    """The number the file's own variables go by, and its channels."""
+    held = _numbers(content)
     own = [n for n in held if n == number or ALIASES.get(n) == number]
     own = own or [n for n in held if n not in PUBLISHED]  # a number of no file (174.mat may hold X173 alone)
     if len(own) != 1:
-        names = ", ".join(sorted(variables)) or "nothing"
+        names = ", ".join(sorted(content)) or "nothing"
         raise _Unusable(f"no signal of its own: holds {names}, and none is of file {number}")
-    return own[0], {channel: held[own[0]][channel] for channel in _CHANNELS if channel in held[own[0]]}
+    return own[0], [channel for channel in _CHANNELS if f"X{own[0]:03d}_{channel}_time" in content]
 
 
-def _load(path: Path, own: int, channels: dict[str, str], of: Condition) -> tuple[NDArray[np.float32], int]:
-    """(L, C) and the speed in rpm, the nominal one where the file does not say."""
-    from scipy.io import loadmat
-
-    speed = f"X{own:03d}RPM"
-    try:
-        content = loadmat(path, variable_names=[*channels.values(), speed])
-        columns = {channel: content[name].reshape(-1) for channel, name in channels.items()}
-        rpm = round(float(content[speed].reshape(-1)[0])) if speed in content else _RPM[of.load]
-    except DAMAGED as error:
-        raise _Unusable(f"unreadable: {error}") from error
-    lengths = {channel: len(column) for channel, column in columns.items()}
+def _signal(content: _Content, own: int, channels: list[str]) -> NDArray[np.float32]:
+    """(L, C) float32."""
+    columns = [content[f"X{own:03d}_{channel}_time"].reshape(-1) for channel in channels]
+    lengths = {channel: len(column) for channel, column in zip(channels, columns, strict=True)}
     if len(set(lengths.values())) > 1:
         raise _Unusable(f"channels of different length: {lengths}")
-    return _checked(np.stack(list(columns.values()), axis=1)), rpm
+    return _checked(np.stack(columns, axis=1))
 
 
-def _values(path: Path, own: int, channels: dict[str, str], of: Condition) -> NDArray[np.float32]:
-    return _load(path, own, channels, of)[0]
+def _from_file(path: Path, own: int, channels: list[str]) -> NDArray[np.float32]:
+    return _signal(_content(path), own, channels)
 
 
 def _from_arrays(source: Path, ledger: Ledger, notes: list[str]) -> tuple[int, list[_Recording]]:
@@ -250,9 +242,7 @@ def _from_arrays(source: Path, ledger: Ledger, notes: list[str]) -> tuple[int, l
             ledger.reject(key, archive, table.rows[index], "vibration", str(error))
             continue
         if of.rate != table.columns["fs"][index]:
-            notes.append(
-                f"{key}: recorded at {of.rate} Hz, though meta.csv says {table.columns['fs'][index]}"
-            )
+            notes.append(f"{key}: recorded at {of.rate} Hz, though meta.csv says {table.columns['fs'][index]}")
         rpm = _whole(table, index, "rpm")
         recordings.append(_Recording(_row(key, archive.name, of, length, [channel], rpm), read))
     return len(table), recordings
@@ -264,9 +254,7 @@ def _condition(table: Table, index: int) -> Condition:
         raise ValueError(f"{table.place(index, 'fault')}: {fault!r} is none of {', '.join(FAULTS)}")
     position = None if table.columns["or_position"][index] is None else _whole(table, index, "or_position")
     rate = NORMAL_RATE if fault == "N" else _whole(table, index, "fs")
-    return Condition(
-        fault, _whole(table, index, "diameter_mil"), _whole(table, index, "load_hp"), position, end, rate
-    )
+    return Condition(fault, _whole(table, index, "diameter_mil"), _whole(table, index, "load_hp"), position, end, rate)
 
 
 def _whole(table: Table, index: int, column: str) -> int:

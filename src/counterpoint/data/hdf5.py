@@ -35,7 +35,7 @@ class Hdf5Signals:
     """Signals of one HDF5 file: datasets of shape (L,), (L, C) or (L, C, 1), real numbers, keyed by name.
 
     Opening is left to the first read in each process, so an instance may be pickled, and forked along with a
-    loader's workers. The file is opened read-only and without locks.
+    loader's workers. The file is opened read-only.
 
     Args:
         path: the HDF5 file.
@@ -102,9 +102,9 @@ class Hdf5Signals:
             raise ValueError(f"{self._at(key)}: samples {start} to {start + length} asked of {total}")
         try:
             values = dataset[start : start + length]
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, MemoryError, TypeError, ValueError) as error:
             raise Unreadable(f"{self._at(key)}: samples {start} to {start + length}: {error}") from error
-        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and scan says so
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite; scan says so
             return np.ascontiguousarray(values, dtype=np.float32).reshape(length, channels)
 
     def scan(self, key: str, chunk: int = 2**18) -> str:
@@ -134,11 +134,14 @@ class Hdf5Signals:
     def _check_written(self, key: str) -> None:
         """Chunks that were never written read as zeros, which is no signal."""
         dataset = self._dataset(key)
-        if dataset.chunks is None:
-            written, expected = int(dataset.id.get_storage_size() > 0), 1
-        else:
-            written = dataset.id.get_num_chunks()
-            expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+        try:
+            if dataset.chunks is None:
+                written, expected = int(dataset.id.get_storage_size() > 0), 1
+            else:
+                written = dataset.id.get_num_chunks()
+                expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+        except (OSError, RuntimeError) as error:
+            raise Unreadable(f"{self._at(key)}: {error}") from error
         if written < expected:
             raise Unreadable(f"{self._at(key)}: {expected - written} of {expected} chunks were never written")
 
@@ -154,7 +157,7 @@ class Hdf5Signals:
         if self._file is None:
             try:
                 # A cache of chunks would decode and keep a megabyte for every window of a few kilobytes.
-                self._file = h5py.File(self.path, "r", locking=False, rdcc_nbytes=0)
+                self._file = h5py.File(self.path, "r", rdcc_nbytes=0)
             except (OSError, RuntimeError) as error:
                 raise ValueError(f"{self.path}: cannot be opened as HDF5 ({error})") from error
         return self._file
@@ -183,27 +186,19 @@ class Hdf5Signals:
         node, names, links = file, key.split("/")[::-1], 0
         while names:
             name = names.pop()
-            if (
-                not isinstance(node, h5py.Group)
-                or name in ("", ".")
-                or not node.id.links.exists(name.encode())
-            ):
+            if not isinstance(node, h5py.Group) or name in ("", ".") or not node.id.links.exists(name.encode()):
                 raise ValueError(self._absent(key))
             kind = node.id.links.get_info(name.encode()).type
             if kind == h5py.h5l.TYPE_HARD:
                 node = node[name]
                 continue
             if kind != h5py.h5l.TYPE_SOFT or links == _SOFT_LINKS:
-                raise ValueError(
-                    f"{self._at(key)}: {name!r} is a link out of the file or without end; store the data"
-                )
+                raise ValueError(f"{self._at(key)}: {name!r} is a link out of the file or without end; store the data")
             links += 1
             target = node.get(name, getlink=True).path
             node = file if target.startswith("/") else node
             names += [part for part in target.split("/")[::-1] if part not in ("", ".")]
-        if isinstance(node, h5py.Dataset) and (
-            node.is_virtual or node.id.get_create_plist().get_external_count()
-        ):
+        if isinstance(node, h5py.Dataset) and (node.is_virtual or node.id.get_create_plist().get_external_count()):
             raise ValueError(
                 f"{self._at(key)}: its data lie in other files (virtual dataset or external storage); store "
                 "them in this one (copy the dataset)"
@@ -213,11 +208,7 @@ class Hdf5Signals:
     def _absent(self, key: str) -> str:
         keys = self.keys()
         near = difflib.get_close_matches(key, keys[:20_000], n=3, cutoff=0.5)
-        hint = (
-            f"nearest: {', '.join(map(repr, near))}"
-            if near
-            else f"its keys begin {', '.join(map(repr, keys[:3]))}"
-        )
+        hint = f"nearest: {', '.join(map(repr, near))}" if near else f"its keys begin {', '.join(map(repr, keys[:3]))}"
         return f"{self._at(key)}: no such dataset; {hint if keys else 'the file is empty'}"
 
 
@@ -233,15 +224,11 @@ def _unfit(dataset: Any) -> str:
     if dtype.kind not in "iuf":
         return f"values of type {dtype}; a signal has real numbers"
     if dataset.chunks and math.prod(dataset.chunks) * dtype.itemsize > MAX_CHUNK_BYTES:
-        return (
-            f"chunks of over {MAX_CHUNK_BYTES:,} bytes, which are decoded whole; h5repack makes them smaller"
-        )
+        return f"chunks of over {MAX_CHUNK_BYTES:,} bytes, which are decoded whole; h5repack makes them smaller"
     return ""
 
 
-def write_collection(
-    folder: Path, rows: list[dict[str, Any]], signals: Iterable[tuple[str, NDArray[Any]]]
-) -> Path:
+def write_collection(folder: Path, rows: list[dict[str, Any]], signals: Iterable[tuple[str, NDArray[Any]]]) -> Path:
     """Write a collection in the PHM-Vibench layout: ``metadata.csv`` and ``signals.h5``.
 
     The folder appears complete or not at all.

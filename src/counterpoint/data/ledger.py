@@ -1,6 +1,6 @@
 """The account of what was read and what was refused: digests of sources, every bad recording by name.
 
-A recording that cannot be used is never replaced by its neighbour, by zeros or by anything else. It is written
+A recording that cannot be used is never replaced by its neighbour, by zeros or by anything else. It stands
 here, and above a set share of the data the run stops.
 """
 
@@ -32,7 +32,7 @@ DAMAGED = (
     TypeError,
     ValueError,
 )
-"""What numpy, scipy, openpyxl, zipfile and the XML parser raise on damaged files."""
+"""What numpy, openpyxl, zipfile and the XML parser raise on damaged files."""
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -135,11 +135,7 @@ class Ledger:
         counts = ", ".join(f"{kind}: {count}" for kind, count in self.counts_by_reason().items())
         shown = "".join(f"\n  {rejection}" for rejection in self._rejections[:SHOWN])
         more = len(self._rejections) - SHOWN
-        limit = (
-            "none is allowed (policy: error)"
-            if strict
-            else f"at most {self.quarantine.max_share:.1%} is allowed"
-        )
+        limit = "none is allowed (policy: error)" if strict else f"at most {self.quarantine.max_share:.1%} is allowed"
         remedy = (
             "Mend or remove these recordings"
             if bad == total

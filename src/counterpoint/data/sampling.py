@@ -1,8 +1,8 @@
 """Which rows make batch t, and the loaders that read them.
 
 The training stream is one sequence of batches over the whole run; an epoch is a length of it. Position p of
-the stream belongs to batch p // batch_size, and every n positions hold every one of n rows once: what does not
-fill the last batch of an epoch begins the next, so that no batch is uneven and no row is dropped.
+the stream belongs to batch p // batch_size, and every n positions hold every one of n rows once: what does
+not fill the last batch of an epoch begins the next, so that no batch is uneven and no row is dropped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class StreamSampler(Sampler[list[Draw]]):
         batch_size: rows of a batch over all ranks together.
         epochs: length of the run; an epoch is ``steps_per_epoch`` batches: n // batch_size, at least one.
         seed: decides everything.
-        start: the first batch to yield.
+        start: the first batch to yield, counted from the beginning of the run.
         rank: which slice of every batch to yield.
         world: number of slices.
 
@@ -62,8 +62,8 @@ class StreamSampler(Sampler[list[Draw]]):
         recordings = np.unique(rows.ids)
         if len(recordings) < 2:
             raise ValueError(
-                f"recordings to train on: {len(recordings)}; contrast needs at least two, because the negatives "
-                "are windows of other recordings: add recordings, or make the training share larger"
+                f"recordings to train on: {len(recordings)}; contrast needs at least two, because the "
+                "negatives are windows of other recordings: add recordings, or enlarge the training share"
             )
         self._stream = _Stream(np.asarray(rows.ids, dtype=np.int64), batch_size, seed)
         self._batch, self._seed, self._start = batch_size, seed, start
@@ -76,7 +76,7 @@ class StreamSampler(Sampler[list[Draw]]):
         return self._total
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        """Yield this rank's slice of every batch."""
+        """Yield this rank's slice of every batch from ``start`` on."""
         batches = self._stream.batches(self._start)
         for step in range(self._start, self._total):
             rows = next(batches)[self._share]
@@ -101,8 +101,9 @@ class _Stream:
     """The endless order of rows: epoch after epoch, each of ``layers`` rounds."""
 
     def __init__(self, ids: Int, batch: int, seed: int) -> None:
-        self._ids, self._batch, self._seed = ids, batch, seed
-        counts = np.bincount(np.unique(ids, return_inverse=True)[1])
+        self._batch, self._seed = batch, seed
+        self._ids = np.unique(ids, return_inverse=True)[1]
+        counts = np.bincount(self._ids)
         self._sizes = [int((counts > turn).sum()) for turn in range(int(counts.max()))]
         self._borders = np.concatenate([[0], np.cumsum(self._sizes)])
         self._epoch = lru_cache(maxsize=2)(self._shuffled)
@@ -129,8 +130,8 @@ class _Stream:
     def _first_layer(self, start: int) -> int:
         """The latest round to begin from so that batch ``start`` comes out as in a run from the first.
 
-        It is one that begins with a batch, whose order hangs on no other; or, before the round of ``start``, one
-        of two batches or more, whose tail does not, because only its first ``batch`` rows change places.
+        It is one that begins with a batch, whose order hangs on no other; or, before the round of ``start``,
+        one of two batches or more, whose tail does not, because only its first ``batch`` rows change places.
         """
         epoch, within = divmod(start * self._batch, len(self._ids))
         layer = epoch * len(self._sizes) + int(np.searchsorted(self._borders, within, side="right")) - 1
@@ -165,11 +166,10 @@ class _Stream:
         room = self._batch - len(pending)
         if not len(pending):
             return rows
-        head = rows[: self._batch]
-        known = np.isin(self._ids[head], self._ids[pending])
-        fresh = np.flatnonzero(~known)[:room]
-        rest = np.setdiff1d(np.arange(len(head)), fresh)
-        return np.concatenate([head[fresh], head[rest], rows[self._batch :]])
+        head, begun = rows[: self._batch], np.zeros(self._sizes[0], dtype=bool)
+        begun[self._ids[pending]] = True
+        fresh = np.flatnonzero(~begun[self._ids[head]])[:room]
+        return np.concatenate([head[fresh], np.delete(head, fresh), rows[self._batch :]])
 
 
 class PassSampler(Sampler[list[Draw]]):
@@ -222,9 +222,7 @@ class Prefetched:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def loader(
-    rows: Rows, sampler: StreamSampler | PassSampler, workers: int = 0
-) -> Prefetched | DataLoader[Batch]:
+def loader(rows: Rows, sampler: StreamSampler | PassSampler, workers: int = 0) -> Prefetched | DataLoader[Batch]:
     """Read the batches of a sampler; the same batches whatever the number of workers.
 
     Args:
@@ -237,9 +235,7 @@ def loader(
         raise ValueError(f"workers must be at least 0, not {workers}")
     if workers == 0:
         return Prefetched(rows, sampler)
-    return DataLoader(
-        rows, batch_sampler=sampler, num_workers=workers, persistent_workers=True, collate_fn=_as_read
-    )
+    return DataLoader(rows, batch_sampler=sampler, num_workers=workers, persistent_workers=True, collate_fn=_as_read)
 
 
 def _as_read(batch: Any) -> Any:

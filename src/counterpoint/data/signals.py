@@ -27,7 +27,7 @@ class SignalConfig:
         channels: what to do with several channels: keep the first, average them, take each as a signal of its
             own, or require that all recordings have the same number and keep them.
         normalise: zscore: (x - mean) / standard deviation; minmax: (x - min) / (max - min); robust:
-            (x - median) / interquartile range; each channel by itself. Where the divisor is 0, so is the result.
+            (x - median) / interquartile range; each channel by itself. A divisor of 0 gives zeros.
         scope: take these statistics from the whole recording or from the window.
     """
 

@@ -96,7 +96,7 @@ class HDF5Source(Source):
         for recording in recordings:
             if config.rate is not None and recording.rate != config.rate:
                 raise ValueError(
-                    f"{recording.file}, dataset {recording.key!r}: recorded at {recording.rate:g} Hz, wanted at "
+                    f"{recording.file}, dataset {recording.key!r}: at {recording.rate:g} Hz, wanted at "
                     f"{config.rate:g} Hz; resampling is done once, into a store: set loading.cache to a path"
                 )
         self._all, self._config = list(recordings), config

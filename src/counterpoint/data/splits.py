@@ -1,7 +1,7 @@
 """Who is trained on and who is tested on: splits that keep a group on one side.
 
-A group is what makes recordings alike beyond what they are labelled with: a bearing, a patient, a plate. Windows
-or recordings of one group on both sides of a split let a model score by recognising the group.
+A group is what makes recordings alike beyond what they are labelled with: a bearing, a patient, a plate.
+Windows or recordings of one group on both sides of a split let a model score by recognising the group.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Split(ABC):
             labels: (n,) class index or ``UNLABELLED``; only used to make the parts alike.
 
         Returns:
-            Name of the fold -> its parts, which share no row and, unless the split was told to allow it, no group.
+            Name of the fold -> its parts, which share no row and, unless the split may, no group.
 
         Raises:
             ValueError: if a group would stand on two sides, or the train or the test part would be empty.
@@ -77,9 +77,7 @@ class ByGroup(Split):
     def __post_init__(self) -> None:
         """Check the shares."""
         if not (self.test > 0 and self.valid >= 0 and self.test + self.valid < 1):
-            raise ValueError(
-                f"ByGroup: test={self.test} and valid={self.valid} must leave a share to train on"
-            )
+            raise ValueError(f"ByGroup: test={self.test} and valid={self.valid} must leave a share to train on")
 
     def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
         """One fold, ``main``."""
@@ -93,8 +91,8 @@ class ByGroup(Split):
 class ByValue(Split):
     """Train on some values of a column and test on others: another load, another site.
 
-    Where every bearing was run at every load, a split by load has the same bearings on both sides: it asks for
-    another load of a known bearing, and ``shared_groups: report`` says that this is meant.
+    Where every bearing was run at every load, a split by load has the same bearings on both sides: it asks
+    for another load of a known bearing, and ``shared_groups: report`` says that this is meant.
 
     Args:
         column: name of the column.
@@ -197,9 +195,7 @@ class ByColumn(Split):
         train, valid, test = (np.flatnonzero(cells == name) for name in ("train", "valid", "test"))
         if not len(valid):
             train, valid = _cut_valid(train, groups, labels, self.valid, self.seed)
-        return {
-            "main": _checked("ByColumn", Fold(train, valid, test), groups, self.shared_groups, self.valid)
-        }
+        return {"main": _checked("ByColumn", Fold(train, valid, test), groups, self.shared_groups, self.valid)}
 
 
 def _check_valid(name: str, valid: float) -> None:
@@ -231,9 +227,9 @@ def _cut_valid(rows: Int, groups: NDArray[Any], labels: Int, share: float, seed:
 def _deal(groups: NDArray[Any], labels: Int, shares: list[float], seed: int) -> Int:
     """Part (n,) of every row. Groups go one by one where they are missed most, the large ones first.
 
-    What a part lacks of a class is measured against its share of that class; a group goes to the part where it
-    lowers the summed squared lack most, each class weighing the same. Groups of about one size (within a factor
-    of two) come in random order. A part that gets nothing is given the smallest group of the largest part.
+    What a part lacks of a class is measured against its share of that class; a group goes to the part where
+    it lowers the summed squared lack most, each class weighing the same. Groups of about one size (within a
+    factor of two) come in random order. A part that gets nothing is given the smallest group of the largest.
     """
     names, group = np.unique(groups, return_inverse=True)
     _, label = np.unique(labels, return_inverse=True)
@@ -261,14 +257,14 @@ def _checked(name: str, fold: Fold, groups: NDArray[Any], sharing: Sharing, vali
     for part, rows in (("train", fold.train), ("test", fold.test), ("valid", fold.valid)):
         if not len(rows) and (part != "valid" or valid):
             raise ValueError(
-                f"{name}: nothing is left for the {part} part of {len(np.unique(groups))} groups; use a finer "
-                "group, other shares" + (", or valid: 0" if part == "valid" else "")
+                f"{name}: nothing is left for the {part} part of {len(np.unique(groups))} groups; use "
+                "a finer group, other shares" + (", or valid: 0" if part == "valid" else "")
             )
     for (one, first), (other, second) in combinations(fold._asdict().items(), 2):
         shared = np.intersect1d(groups[first], groups[second])
         if len(shared) and sharing == "refuse":
             raise ValueError(
-                f"{name}: group {str(shared[0])!r} ({len(shared)} in all) is in both {one} and {other}; split by "
-                "whole groups, or set shared_groups: report if known groups under new conditions are the question"
+                f"{name}: group {str(shared[0])!r} ({len(shared)} in all) is in both {one} and {other}; "
+                "split by whole groups, or set shared_groups: report if known groups under new conditions are meant"
             )
     return fold

@@ -85,14 +85,10 @@ def read_table(path: Path) -> Table:
             return _assemble(path, _xlsx_records(path), parse=False)
         case ".parquet":
             return _read_parquet(path)
-    raise ValueError(
-        f"{path}: a table is a .csv, .parquet or .xlsx file, not {path.suffix or 'one without suffix'!r}"
-    )
+    raise ValueError(f"{path}: a table is a .csv, .parquet or .xlsx file, not {path.suffix or 'one without suffix'!r}")
 
 
-def match(
-    table: Table, wanted: Mapping[str, tuple[str, ...]], required: Iterable[str] = ()
-) -> dict[str, str]:
+def match(table: Table, wanted: Mapping[str, tuple[str, ...]], required: Iterable[str] = ()) -> dict[str, str]:
     """Find the columns of a table that carry the names the program uses.
 
     Names are compared without case, spaces, ``_``, ``-`` and ``.``.
@@ -114,16 +110,12 @@ def match(
         hits = [column for column in table.columns if _plain(column) in spellings]
         if len(hits) > 1:
             names = " and ".join(repr(hit) for hit in hits)
-            raise ValueError(
-                f"{table.path}: columns {names} could both be {canonical!r}; rename or drop one of them"
-            )
+            raise ValueError(f"{table.path}: columns {names} could both be {canonical!r}; rename or drop one of them")
         if hits:
             found[canonical] = hits[0]
     missing = [name for name in required if name not in found]
     if missing:
-        raise ValueError(
-            f"{table.path}: no column for {', '.join(missing)}; the table has {', '.join(table.columns)}"
-        )
+        raise ValueError(f"{table.path}: no column for {', '.join(missing)}; the table has {', '.join(table.columns)}")
     return found
 
 
@@ -136,9 +128,7 @@ def check_unique(table: Table, column: str) -> None:
     seen: dict[str, int] = {}
     for index, cell in enumerate(table.columns[column]):
         if cell is None:
-            raise ValueError(
-                f"{table.place(index, column)}: empty; every recording needs an identifier of its own"
-            )
+            raise ValueError(f"{table.place(index, column)}: empty; every recording needs an identifier of its own")
         first = seen.setdefault(str(cell), index)
         if first != index:
             raise ValueError(
@@ -160,6 +150,8 @@ def _assemble(path: Path, records: Iterator[tuple[int, list[object]]], *, parse:
     for number, record in records:
         while len(record) > len(header) and record[-1] in ("", None):
             record = record[:-1]
+        if not parse:  # a sheet leaves out the empty cells that end a row
+            record += [None] * (len(header) - len(record))
         if len(record) != len(header):
             raise ValueError(f"{path}, row {number}: {len(record)} cells under {len(header)} columns")
         if (len(rows) + 1) * len(header) > MAX_CELLS:
@@ -172,9 +164,7 @@ def _assemble(path: Path, records: Iterator[tuple[int, list[object]]], *, parse:
 
 def _header(path: Path, header: list[object]) -> dict[int, str]:
     """Position -> name; columns without a name (an index a program wrote along) are left out."""
-    names = {
-        at: str(name).strip() for at, name in enumerate(header) if name is not None and str(name).strip()
-    }
+    names = {at: str(name).strip() for at, name in enumerate(header) if name is not None and str(name).strip()}
     if not names:
         raise ValueError(f"{path}, row 1: no column names; the first row of a table names its columns")
     doubled = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
@@ -226,9 +216,7 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[object]]]:
                 if record:
                     yield number, list(record)
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
     except csv.Error as error:
         raise ValueError(f"{path}: not a readable CSV ({error})") from error
 

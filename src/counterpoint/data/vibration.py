@@ -53,8 +53,8 @@ class Loading:
 class Vibration(Data):
     """Recordings of one or several collections, in windows.
 
-    Two windows of one recording are two views. Recordings that are absent, empty, too short for the windows, not
-    finite or unreadable go to the quarantine.
+    Two windows of one recording are two views. Recordings that are absent, empty, too short for the windows,
+    not finite or unreadable go to the quarantine.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Vibration(Data):
         return WindowRows(self._reader, signals[which], starts[which, column], self._columns_of, self._width)
 
     def audit(self, fold: str) -> list[str]:
-        """Shared ids, groups and identical samples between the splits. Reads all samples where no cache is set."""
+        """Ids, groups and identical samples shared by the splits; reads all samples where no cache is set."""
         traits = {"id": self._table.names, "group": self._table.groups, "content": self._contents}
         return audit(self._fold(fold), traits)
 
@@ -221,6 +221,6 @@ def _require_channels(catalogue: Catalogue) -> None:
         recording = catalogue.recordings[row]
         raise ValueError(
             f"{recording.file}, dataset {recording.key!r} (row {catalogue.rows[row]} of the table): "
-            f"{recording.channels} channels where most have {usual}; set signal.channels to first, mean or each, "
-            "or leave such rows out by select"
+            f"{recording.channels} channels where most have {usual}; set signal.channels to first, mean or "
+            "each, or leave such rows out by select"
         )

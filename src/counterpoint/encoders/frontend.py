@@ -102,9 +102,7 @@ class EnvelopeSpectrum(Frontend):
 
     filters: Tensor
 
-    def __init__(
-        self, spec: SignalSpec, /, *, low: float = 0.1, high: float = 0.9, share: float = 1.0
-    ) -> None:
+    def __init__(self, spec: SignalSpec, /, *, low: float = 0.1, high: float = 0.9, share: float = 1.0) -> None:
         """Size the transform.
 
         Args:
@@ -140,16 +138,12 @@ class EnvelopeSpectrum(Frontend):
         values = _at_least_float32(signal.values).transpose(1, 2)
         quadrature = F.conv1d(values.reshape(-1, 1, length), self.filters, padding=TAPS // 2)
         envelope = torch.linalg.vector_norm(quadrature, dim=1).view(rows, channels, length)
-        real = (
-            values.new_ones(rows, 1, length) if signal.mask is None else signal.mask.unsqueeze(1).to(values)
-        )
+        real = values.new_ones(rows, 1, length) if signal.mask is None else signal.mask.unsqueeze(1).to(values)
         count = real.sum(2, keepdim=True).clamp_min(1.0)
         mean = (envelope * real).sum(2, keepdim=True) / count
         taper = torch.sin(torch.pi * (real.cumsum(2) - 0.5) / count).square() * real
         energy = taper.square().sum(2, keepdim=True).clamp_min(FLOOR)
-        spectrum = torch.fft.rfft(
-            (envelope - mean) * taper * energy.rsqrt(), n=self.source.length, dim=2
-        ).abs()
+        spectrum = torch.fft.rfft((envelope - mean) * taper * energy.rsqrt(), n=self.source.length, dim=2).abs()
         # The mean was taken away, so the bin of frequency zero says nothing.
         found = torch.log(spectrum[:, :, 1 : self.bins + 1] + FLOOR).transpose(1, 2).to(signal.values.dtype)
         mask = None if signal.mask is None else signal.mask.any(1, keepdim=True).expand(rows, self.bins)

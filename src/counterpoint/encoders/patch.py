@@ -87,8 +87,7 @@ class PatchTransformer(Encoder):
             )
         if patch < 1 or not 0 <= overlap < patch:
             raise ValueError(
-                f"PatchTransformer: patch is {patch} and overlap {overlap}; choose patch >= 1 and "
-                "0 <= overlap < patch"
+                f"PatchTransformer: patch is {patch} and overlap {overlap}; choose patch >= 1 and 0 <= overlap < patch"
             )
         self.dim, self.patch, self.stride = dim, patch, patch - overlap
         self.pooling, self.checkpointing = pooling, blocks.checkpointing

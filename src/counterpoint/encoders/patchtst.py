@@ -140,9 +140,7 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise ImportError(
-            "PatchTST needs the transformers library: pip install 'counterpoint[hf]'"
-        ) from error
+        raise ImportError("PatchTST needs the transformers library: pip install 'counterpoint[hf]'") from error
     return transformers
 
 

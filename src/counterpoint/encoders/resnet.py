@@ -36,7 +36,7 @@ class ResNet1d(Encoder):
         dim: int = 128,
         width: int = 32,
         stages: int = 4,
-        blocks: int = 2,
+        blocks: int = 1,
         kernel: int = 5,
         norm: Norm = "group",
         frontend: Callable[..., Frontend] = Waveform,
@@ -129,8 +129,8 @@ class GroupNorm(nn.GroupNorm):
     """Group normalisation (Wu and He, 2018) of (B, C, L) over the real elements of each row."""
 
     def __init__(self, channels: int) -> None:
-        # Eight groups, fewer where they would hold under four channels: one channel of a very short row is its
-        # own mean, and what normalisation would pass on is rounding noise times 1 / sqrt(eps).
+        # Eight groups, fewer where they would hold under four channels: one channel of a very short row is
+        # its own mean, and what normalisation would pass on is rounding noise times 1 / sqrt(eps).
         super().__init__(gcd(8, max(1, channels // 4)) if channels % 4 == 0 else 1, channels)
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:

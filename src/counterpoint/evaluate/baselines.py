@@ -165,8 +165,7 @@ def _metadata(train: HandFeatures, test: HandFeatures) -> tuple[Embeddings, Embe
     """Metadata as embeddings: scaled by train, gaps filled with its medians and marked by a column each."""
     known = np.isfinite(train.metadata)
     filled = [
-        np.median(column[real]) if real.any() else 0.0
-        for column, real in zip(train.metadata.T, known.T, strict=True)
+        np.median(column[real]) if real.any() else 0.0 for column, real in zip(train.metadata.T, known.T, strict=True)
     ]
     columns = [np.where(np.isfinite(side.metadata), side.metadata, filled) for side in (train, test)]
     fitted, scored = standardise(columns[0], columns[1])

@@ -65,18 +65,14 @@ class Embeddings:
         for column in ("labels", "groups", "domains", "ids"):
             shape = getattr(self, column).shape
             if shape != (len(self.values),):
-                raise ValueError(
-                    f"embeddings: {len(self.values)} rows of values but {column} of shape {shape}"
-                )
+                raise ValueError(f"embeddings: {len(self.values)} rows of values but {column} of shape {shape}")
         for column, names in (("labels", self.classes), ("ids", self.names)):
             largest = int(getattr(self, column).max(initial=-1))
             if largest >= len(names):
                 raise ValueError(f"embeddings: {column} reach {largest} but only {len(names)} are named")
         bad = int((~np.isfinite(self.values).all(1)).sum())
         if bad:
-            raise ValueError(
-                f"embeddings: {bad} of {len(self)} rows are not finite; the encoder diverged or read NaN"
-            )
+            raise ValueError(f"embeddings: {bad} of {len(self)} rows are not finite; the encoder diverged or read NaN")
 
     def __len__(self) -> int:
         return len(self.values)

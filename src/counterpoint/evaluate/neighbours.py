@@ -15,7 +15,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 _TILE = 4_000_000
-"""Scores of a tile of queries, 16 MB."""
+"""Most scores of a tile of queries, and most values of its candidates."""
 _BLOCK = 32
 """Columns folded into one maximum before the selection."""
 _SPARE = 8
@@ -49,13 +49,14 @@ def nearest(
         raise ValueError(f"queries are {queries.shape[1]} wide, the store {store.shape[1]}")
     asked, kept = _prepared(queries, store, metric)
     candidates = min(len(store), k + _SPARE)
-    step = max(1, _TILE // len(store))
-    bias = -0.5 * kept.square().sum(1) if metric == "euclidean" else torch.zeros(len(store))
+    step = max(1, min(_TILE // len(store), _TILE // (candidates * store.shape[1]), len(queries)))
+    buffer = torch.empty(step, len(store))
     distances = np.empty((len(queries), k))
     indices = np.empty((len(queries), k), np.int64)
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)
-        found = _top(_scores(asked[rows], kept, bias, metric), candidates).numpy()
+        scores = _scores(asked[rows], kept, metric, buffer)
+        found = _top(scores, candidates).numpy()
         distances[rows], indices[rows] = _measured(queries[rows], store, found, k, metric)
     return distances, indices
 
@@ -72,11 +73,12 @@ def _prepared(
     return asked, kept
 
 
-def _scores(queries: Tensor, store: Tensor, bias: Tensor, metric: Metric) -> Tensor:
-    """(T, N) scores of which the largest belongs to the nearest."""
+def _scores(queries: Tensor, store: Tensor, metric: Metric, buffer: Tensor) -> Tensor:
+    """(T, N) scores of which the largest belongs to the nearest, in the buffer where that is possible."""
     if metric == "manhattan":
         return -torch.cdist(queries, store, p=1.0)
-    return torch.addmm(bias, queries, store.T)
+    scores = torch.mm(queries, store.T, out=buffer[: len(queries)])
+    return scores if metric == "cosine" else scores.sub_(store.square().sum(1) / 2)
 
 
 def _top(scores: Tensor, k: int) -> Tensor:

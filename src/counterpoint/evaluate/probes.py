@@ -65,9 +65,7 @@ class Evaluator(ABC):
         train, test = train.labelled(), test.labelled()
         for side, split in (("train", train), ("test", test)):
             if len(split) == 0:
-                raise ValueError(
-                    f"{name}: no labelled row in {side} of fold {fold!r}; label some or drop evaluators"
-                )
+                raise ValueError(f"{name}: no labelled row in {side} of fold {fold!r}; label some or drop evaluators")
         lost = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
         unseen = tuple(test.classes[label] for label in lost)
         return Result(name, kind, self.predict(train, test), test.truth, unseen, fold, seed)
@@ -93,9 +91,7 @@ class LinearProbe(Evaluator):
 
     def __post_init__(self) -> None:
         if isinstance(self.C, float | int) and self.C <= 0:
-            raise ValueError(
-                f"LinearProbe.C is {self.C}; use a positive number, such as 1.0, or 'grouped-cv'"
-            )
+            raise ValueError(f"LinearProbe.C is {self.C}; use a positive number, such as 1.0, or 'grouped-cv'")
 
     @property
     def name(self) -> str:
@@ -120,9 +116,7 @@ class LinearProbe(Evaluator):
 
         folds = min(5, len(np.unique(train.groups)), int(np.bincount(train.labels).max()))
         if folds < 2:
-            raise ValueError(
-                "LinearProbe: 'grouped-cv' needs two groups in train, there is one; set C to a number"
-            )
+            raise ValueError("LinearProbe: 'grouped-cv' needs two groups in train, there is one; set C to a number")
         with warnings.catch_warnings():
             # It warns of classes with fewer rows than folds; those are still learned from in the other folds.
             warnings.simplefilter("ignore", UserWarning)

@@ -46,9 +46,7 @@ class Result:
     def __post_init__(self) -> None:
         assert self.probabilities.shape == (len(self.truth.labels), len(self.truth.classes))
         if len(self.truth.labels) == 0 or self.truth.labels.min() < 0:
-            raise ValueError(
-                f"{self.name}: a result wants labelled test rows; fold {self.fold!r} has none or others"
-            )
+            raise ValueError(f"{self.name}: a result wants labelled test rows; fold {self.fold!r} has none or others")
 
     @property
     def predictions(self) -> Int:
@@ -165,17 +163,12 @@ def render(table: Sequence[TableRow], metrics: Sequence[str] = METRICS) -> str:
     lines = [["", "kind", *metrics, "groups", "folds x seeds"]]
     for row in table:
         cells = [_cell(row["scores"][metric]) for metric in metrics]
-        lines.append(
-            [row["name"], row["kind"], *cells, str(row["groups"]), f"{row['folds']} x {row['seeds']}"]
-        )
+        lines.append([row["name"], row["kind"], *cells, str(row["groups"]), f"{row['folds']} x {row['seeds']}"])
     levels = [f"{table[0]['scores'][metric]['chance']:.3f}" for metric in metrics]
     lines.append(["chance", "", *levels, "", ""])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
-    text = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    ]
+    text = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in lines]
     unseen = sorted({name for row in table for name in row["unseen"]})
     if unseen:
         text.append(f"\nTested but never trained on, so always wrong: {', '.join(unseen)}.")
@@ -200,9 +193,7 @@ def save_results(path: Path, results: Sequence[Result]) -> None:
 
     heads, tables = [], []
     for index, result in enumerate(results):
-        heads.append(
-            [result.name, result.kind, result.fold, result.seed, result.unseen, result.truth.classes]
-        )
+        heads.append([result.name, result.kind, result.fold, result.seed, result.unseen, result.truth.classes])
         columns = {
             "result": np.full(len(result.truth.labels), index),
             "id": result.truth.ids,

@@ -65,22 +65,17 @@ def info_nce(
     if len(a) * world_size() < 2:
         raise ValueError(f"info_nce: {len(a)} row has no negative; the batch must hold at least two rows")
     offset = rank() * len(a)
-    everyone = _gather_keys(exclude, a)
-    _check_negatives(everyone)
-    own = everyone[:, offset : offset + len(a)]
-    # the two sides of a comparison differ in what stands for "no key", so that it equals nothing
-    sweep = Sweep(direction == "two-way", False, offset, own, everyone.masked_fill(everyone == NO_KEY, NO_KEY - 1))
+    own, everyone = _gather_keys(exclude, a)
+    sweep = Sweep(direction == "two-way", False, offset, own[:, offset : offset + len(a)], everyone)
     with torch.autocast(a.device.type, enabled=False):
         others = gather_rows(b)
         if hard_negative_weight == 0.0:
             found = _own_sums(a, others, scale, sweep)
         else:
             found = _hard_sums(a, others, scale, sweep, hard_negative_weight)
+        sums = torch.stack((found.rows, found.columns)) if direction == "two-way" else found.rows
         # the threshold is where log1p(exp(x)) is x in float64; the default, 20, would cost 9 digits
-        value = functional.softplus(found.rows - found.pairs, threshold=40.0).mean()
-        if direction == "two-way":
-            value = (value + functional.softplus(found.columns - found.pairs, threshold=40.0).mean()) / 2
-    return value
+        return functional.softplus(sums - found.pairs, threshold=40.0).mean()
 
 
 def computing_dtype(*tensors: Tensor) -> torch.dtype:
@@ -122,22 +117,27 @@ def _check(a: Tensor, b: Tensor, exclude: Sequence[Tensor], hard_negative_weight
         raise ValueError(f"info_nce: hard_negative_weight must be >= 0 and finite, it is {hard_negative_weight}")
 
 
-def _gather_keys(exclude: Sequence[Tensor], like: Tensor) -> Tensor:
-    """(K, N) keys of all ranks, renumbered 0, 1, ... a criterion so that they fit 32 bits; ``NO_KEY`` kept."""
+def _gather_keys(exclude: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    """(K, N) keys of all ranks as anchors and as candidates: 0, 1, ... a criterion, so that 32 bits hold them.
+
+    What stands for "no key" differs between the two, so that it equals nothing.
+    """
     if not exclude:
-        return torch.empty(0, len(like) * world_size(), dtype=torch.int32, device=like.device)
+        none = torch.empty(0, len(like) * world_size(), dtype=torch.int32, device=like.device)
+        return none, none
     keys = gather_rows(torch.stack(tuple(exclude), dim=1).to(like.device)).t()
     numbers = torch.stack([row.unique(return_inverse=True)[1] for row in keys])
-    return numbers.masked_fill(keys == NO_KEY, NO_KEY).to(torch.int32)
+    numbers = numbers.to(torch.int32)
+    anchors, candidates = numbers.masked_fill(keys == NO_KEY, -1), numbers.masked_fill(keys == NO_KEY, -2)
+    _check_negatives(anchors, candidates)
+    return anchors, candidates
 
 
-def _check_negatives(keys: Tensor) -> None:
+def _check_negatives(anchors: Tensor, candidates: Tensor) -> None:
     """Raise on every rank alike, from the gathered keys; the first block of rows settles it in any sane batch."""
-    count, others = keys.shape[1], keys.masked_fill(keys == NO_KEY, NO_KEY - 1)
-    if len(keys) == 0:
-        return
+    count = anchors.shape[1]
     for part in blocks(count, 64):
-        if _negatives(keys[:, part], others, part.start, part.stop - part.start, count).any():
+        if _negatives(anchors[:, part], candidates, part.start, part.stop - part.start, count).any():
             return
     raise ValueError(
         f"info_nce: exclude leaves no negative to any of the {count} rows; draw batches of more groups, "

@@ -22,6 +22,10 @@ BARE_EXP_LIMIT = {torch.float32: 75.0, torch.float64: 600.0}
 """Largest scale up to which exp(l) and sums of it need no maximum subtracted: cosines bound |l| by the scale."""
 
 
+DIRECT_LIMIT = 512
+"""Up to this many rows the matrix is no larger than one tile, and plain operations on it are the fastest."""
+
+
 class LogSums(NamedTuple):
     """What one sweep gives.
 
@@ -60,7 +64,6 @@ class Sweep(NamedTuple):
             tile.logits.masked_fill_(same, value)
 
 
-@torch.compiler.disable  # loops over tiles must not be unrolled into a graph
 def log_sums(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
     """Compute the sums, exactly and differentiably, without the N x M matrix.
 
@@ -73,63 +76,91 @@ def log_sums(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
     Raises:
         ValueError: the scale is not positive.
     """
-    if float(scale.detach()) <= 0:
-        raise ValueError(f"log_sums: scale = 1 / temperature must be positive, it is {float(scale.detach())}")
+    value = float(scale.detach())
+    if value <= 0:
+        raise ValueError(f"scale = 1 / temperature must be positive, it is {value}")
     assert a.dtype == b.dtype == scale.dtype and a.dtype in BARE_EXP_LIMIT
     assert not sweep.one_set or (a is b and sweep.offset == 0 and not sweep.columns)
-    rows, columns, pairs = cast(tuple[Tensor, Tensor, Tensor], _LogSums.apply(a, b, scale, sweep))
-    return LogSums(rows, columns, pairs)
+    if max(len(a), len(b)) <= DIRECT_LIMIT:
+        return _direct(a, b, scale, sweep)
+    # a scale of NaN goes the safe way, and comes out
+    return _tiled(a, b, scale, _Plan(value, not value < BARE_EXP_LIMIT[a.dtype], sweep))
+
+
+def _direct(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
+    """The same by plain operations on the whole matrix."""
+    left = _directions(a)
+    logits = scale * left @ (left if sweep.one_set else _directions(b)).t()
+    pairs = logits.diagonal(sweep.offset)[: len(a)]
+    hidden = torch.zeros_like(logits, dtype=torch.bool)
+    hidden.diagonal(sweep.offset)[: len(a)].fill_(True)
+    for row_keys, column_keys in zip(sweep.keys_a, sweep.keys_b, strict=True):
+        hidden |= row_keys.unsqueeze(1) == column_keys
+    logits = logits.masked_fill(hidden, EMPTY)
+    columns = logits.logsumexp(0) if sweep.columns else logits.new_empty(0)
+    return LogSums(logits.logsumexp(1), columns, pairs)
+
+
+@torch.compiler.disable  # loops over tiles must not be unrolled into a graph
+def _tiled(a: Tensor, b: Tensor, scale: Tensor, plan: _Plan) -> LogSums:
+    return LogSums(*cast(tuple[Tensor, Tensor, Tensor], _LogSums.apply(a, b, scale, plan)))
+
+
+def _directions(rows: Tensor) -> Tensor:
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / norms.masked_fill(norms == 0, torch.inf)
+
+
+class _Plan(NamedTuple):
+    """What the passes know beforehand: the scale as a number, and whether bare exponentials could overflow."""
+
+    scale: float
+    safe: bool
+    sweep: Sweep
 
 
 class _LogSums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor, Tensor]:
-        tiles = Tiles(a, b, float(scale), one_set=sweep.one_set)
-        rows, columns, pairs = a.new_empty(len(a)), a.new_empty(0), a.new_zeros(len(a))
-        add = _add_exp if _bare(scale) else _add_safely
-        rows.fill_(0.0 if _bare(scale) else -torch.inf)
-        if sweep.columns:
-            columns = rows.new_full((len(b),), float(rows[0]))
-        logits = None
+    def forward(ctx: Any, a: Tensor, b: Tensor, scale: Tensor, plan: _Plan) -> tuple[Tensor, Tensor, Tensor]:
+        sweep = plan.sweep
+        rows = a.new_full((len(a),), -torch.inf if plan.safe else 0.0)
+        columns = rows.new_full((len(b) if sweep.columns else 0,), -torch.inf if plan.safe else 0.0)
+        pairs = torch.zeros_like(rows)
+        add = _add_safely if plan.safe else _add_exp
         with torch.autocast(a.device.type, enabled=False):
-            for tile in tiles.visit():
+            for tile in Tiles(a, b, plan.scale, one_set=sweep.one_set).visit():
                 diagonal, owners = tile.pairs(sweep.offset)
                 pairs[owners] = diagonal
                 diagonal.fill_(-torch.inf)
                 sweep.hide(tile, -torch.inf)
                 add(tile, rows, rows if sweep.one_set else columns, sweep)
-                logits = tile.logits
-        if _bare(scale):
-            rows.log_()
-            columns.log_()
-        rows.clamp_(min=EMPTY)
-        columns.clamp_(min=EMPTY)
-        ctx.sweep = sweep
-        ctx.save_for_backward(a, b, scale, rows, columns, logits if tiles.single else None)
+        for sums in (rows, columns):
+            (sums if plan.safe else sums.log_()).clamp_(min=EMPTY)
+        ctx.plan = plan
+        ctx.save_for_backward(a, b, rows, columns)
         return rows, columns, pairs
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        a, b, scale, rows, columns, kept = ctx.saved_tensors
-        sweep: Sweep = ctx.sweep
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, None]:
+        a, b, rows, columns = ctx.saved_tensors
         for_rows, for_columns, for_pairs = grads
-        tiles = Tiles(a, b, float(scale), one_set=sweep.one_set)
+        plan: _Plan = ctx.plan
+        sweep = plan.sweep
         if sweep.one_set:
             columns, for_columns = rows, for_rows
-        slope_of = _bare_slope if _bare(scale) else _safe_slope
-        slope = slope_of(_Side(rows, for_rows), _Side(columns, for_columns), kept is not None)
+        slope_of = _safe_slope if plan.safe else _bare_slope
+        slope = slope_of(_Side(rows, for_rows), _Side(columns, for_columns))
 
         def with_pairs(tile: Tile) -> Tensor:
-            if kept is None:
-                sweep.hide(tile, -torch.inf)
+            sweep.hide(tile, -torch.inf)
             result = slope(tile)
             diagonal, owners = tile._replace(logits=result).pairs(sweep.offset)
             diagonal.copy_(for_pairs[owners])
             return result
 
         with torch.autocast(a.device.type, enabled=False):
-            need_a, need_b, *_ = ctx.needs_input_grad
-            found = tiles.gradients(with_pairs, need_a=need_a, need_b=need_b, kept=kept)
+            tiles = Tiles(a, b, plan.scale, one_set=sweep.one_set)
+            found = tiles.gradients(with_pairs, need_a=ctx.needs_input_grad[0], need_b=ctx.needs_input_grad[1])
         return found.a, None if sweep.one_set else found.b, found.scale, None
 
 
@@ -138,10 +169,6 @@ class _Side(NamedTuple):
 
     sums: Tensor
     grads: Tensor
-
-
-def _bare(scale: Tensor) -> bool:
-    return float(scale) < BARE_EXP_LIMIT[scale.dtype]  # False for NaN: the safe path passes it on
 
 
 def _mirrors(tile: Tile, sweep: Sweep) -> bool:
@@ -164,16 +191,16 @@ def _add_safely(tile: Tile, rows: Tensor, columns: Tensor, sweep: Sweep) -> None
         torch.logaddexp(part, tile.logits.logsumexp(0), out=part)
 
 
-def _bare_slope(row: _Side, column: _Side, kept: bool) -> Callable[[Tile], Tensor]:
+def _bare_slope(row: _Side, column: _Side) -> Callable[[Tile], Tensor]:
     """exp(l_ij) * (u_i + v_j) with u = gradient / sum: one exponential serves both directions."""
     u, v = (side.grads * torch.exp(-side.sums.masked_fill(side.sums == EMPTY, torch.inf)) for side in (row, column))
     space = u.new_empty(0)
 
     def slope(tile: Tile) -> Tensor:
         nonlocal space
-        e = tile.logits if kept else tile.logits.exp_()
+        e = tile.logits.exp_()
         if len(v) == 0:
-            return e * u[tile.rows].unsqueeze(1)
+            return e.mul_(u[tile.rows].unsqueeze(1))
         if len(space) < e.numel():
             space = e.new_empty(e.numel())
         weights = torch.add(u[tile.rows].unsqueeze(1), v[tile.columns], out=space[: e.numel()].view_as(e))
@@ -182,7 +209,7 @@ def _bare_slope(row: _Side, column: _Side, kept: bool) -> Callable[[Tile], Tenso
     return slope
 
 
-def _safe_slope(row: _Side, column: _Side, kept: bool) -> Callable[[Tile], Tensor]:
+def _safe_slope(row: _Side, column: _Side) -> Callable[[Tile], Tensor]:
     """The same with the sum inside the exponential, where it cannot overflow; one exponential a direction."""
     r, c = (side.sums.masked_fill(side.sums == EMPTY, torch.inf) for side in (row, column))
 

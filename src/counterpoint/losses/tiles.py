@@ -75,16 +75,11 @@ class Tiles:
         self._factor_b = self._factor_a if one_set else row_factors(b, scale)
         self._side = CPU_SIDE if a.device.type == "cpu" else ACCELERATOR_SIDE
 
-    @property
-    def single(self) -> bool:
-        """Whether one tile covers the matrix, so that keeping it costs no more than a buffer."""
-        return max(len(self._a), len(self._b)) <= self._side
-
-    def visit(self, kept: Tensor | None = None) -> Iterator[Tile]:
-        """Yield the tiles; ``kept`` stands for the logits of a single tile that need not be computed again."""
+    def visit(self) -> Iterator[Tile]:
+        """Yield the tiles; each overwrites the one before."""
         side_a, side_b = min(self._side, len(self._a)), min(self._side, len(self._b))
         left, right = self._a.new_empty(side_a, self._a.shape[1]), self._b.new_empty(side_b, self._b.shape[1])
-        space = self._a.new_empty(0 if kept is not None else side_a * side_b)
+        space = self._a.new_empty(side_a * side_b)
         for rows in blocks(len(self._a), side_a):
             a = torch.mul(self._a[rows], self._factor_a[rows], out=left[: rows.stop - rows.start])
             for columns in blocks(len(self._b), side_b):
@@ -95,24 +90,18 @@ class Tiles:
                 else:
                     b = right[: columns.stop - columns.start]
                     torch.mul(self._b[columns], self._factor_b[columns], out=b)
-                if kept is not None:
-                    logits = kept
-                else:
-                    logits = space[: len(a) * len(b)].view(len(a), len(b))
-                    torch.mm(a, b.t(), out=logits)
+                logits = space[: len(a) * len(b)].view(len(a), len(b))
+                torch.mm(a, b.t(), out=logits)
                 yield Tile(rows, columns, a, b, logits)
 
-    def gradients(
-        self, slope: Callable[[Tile], Tensor], *, need_a: bool, need_b: bool, kept: Tensor | None = None
-    ) -> Gradients:
+    def gradients(self, slope: Callable[[Tile], Tensor], *, need_a: bool, need_b: bool) -> Gradients:
         """Sweep once more and collect the derivatives of the rows and of the scale.
 
         Args:
             slope: (r, c) derivative of the loss with respect to the logits of a tile; for one set, that of l_ij plus
-                that of l_ji. It may overwrite the tile's logits unless they are ``kept``.
+                that of l_ji. It may overwrite the tile's logits.
             need_a: whether the derivative of ``a`` is wanted. That of the scale needs one of the two.
             need_b: whether the derivative of ``b`` is wanted.
-            kept: as in ``visit``.
         """
         need_a = need_a or self.one_set or not need_b
         sum_a = torch.zeros_like(self._a, memory_format=torch.contiguous_format) if need_a else None
@@ -120,7 +109,7 @@ class Tiles:
             sum_b = sum_a
         else:
             sum_b = torch.zeros_like(self._b, memory_format=torch.contiguous_format) if need_b else None
-        for tile in self.visit(kept):
+        for tile in self.visit():
             g = slope(tile)
             if sum_a is not None:
                 sum_a[tile.rows].addmm_(g, tile.b)

@@ -1,7 +1,8 @@
-"""Geometry of line charts: scales, ticks and paths in the pixels of a 400 x 250 picture; templates draw them as SVG."""
+"""Line charts as geometry: scales, ticks and paths in the pixels of a 400 x 250 picture that templates draw."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,7 +141,8 @@ def line_chart(
         x_kind: of the horizontal axis.
         x_marks: (value, text) of its ticks; round values where empty.
     """
-    assert series and all(len(line.x) for line in series), title
+    assert series, title
+    assert all(len(line.x) for line in series), title
     xs = np.concatenate([line.x for line in series])
     ys = [line.y for line in series] + [end for line in series for end in line.spread or ()]
     values = np.concatenate([*ys, np.array([reference.value for reference in references])])
@@ -180,13 +182,11 @@ def _values(series: Series) -> dict[str, Any]:
 
 
 def thin(x: Float, y: Float, limit: int) -> tuple[Float, Float]:
-    """At most ``limit`` of (n,) points, the smallest and the largest of every stretch, so that no spike is lost."""
+    """At most ``limit`` of (n,) points: the smallest and largest of every stretch, so that no spike is lost."""
     if len(x) <= limit:
         return x, y
     edges = np.linspace(0, len(x), limit // 2 + 1).astype(int)
-    kept = [
-        a + index for a, b in zip(edges, edges[1:], strict=False) for index in (y[a:b].argmin(), y[a:b].argmax())
-    ]
+    kept = [a + index for a, b in itertools.pairwise(edges) for index in (y[a:b].argmin(), y[a:b].argmax())]
     kept[0], kept[-1] = 0, len(x) - 1
     rows = np.unique(kept)
     return x[rows], y[rows]
@@ -200,11 +200,13 @@ def round_step(raw: float) -> float:
 
 def number(value: float, step: float) -> str:
     """A value with the digits that a ``step`` between marks asks for."""
-    if value and step < 1e-4:
+    if abs(value) < step / 2:
+        return "0"
+    if step < 1e-3:
         return f"{value:.1e}".replace("e-0", "e-")
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     digits += round(step * 10**digits, 6) % 1 != 0  # 0.25 needs one more than 0.2
-    return f"{value + 0.0:,.{digits}f}"
+    return f"{value:,.{digits}f}"
 
 
 def _apart(low: float, high: float, kind: Kind) -> tuple[float, float]:

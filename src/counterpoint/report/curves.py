@@ -51,7 +51,11 @@ def _chart(panel: _Panel, cells: Sequence[Cell]) -> Chart | None:
 def _lines(panel: _Panel, index: int, cell: Cell, cells: int) -> list[Series]:
     limit = max(40, min(400, POINTS // (2 * cells)))
     lines = []
-    for prefix, style, suffix in (("train/", "solid", ""), ("valid/", "dashed", " (validation)"), ("", "solid", "")):
+    for prefix, style, suffix in (
+        ("train/", "solid", ""),
+        ("valid/", "dashed", " (validation)"),
+        ("", "solid", ""),
+    ):
         x, y = _column(cell, [prefix + name for name in panel.columns])
         if len(x):
             x, y = thin(x, y, limit)
@@ -60,7 +64,7 @@ def _lines(panel: _Panel, index: int, cell: Cell, cells: int) -> list[Series]:
 
 
 def _column(cell: Cell, starts: Sequence[str]) -> tuple[Float, Float]:
-    """Steps and finite values of the first column that starts with the first of ``starts`` any column starts with."""
+    """Steps and finite values of the first column to start with one of ``starts``, the earlier ones preferred."""
     for start in starts:
         for name, values in cell.log.items():
             real = np.isfinite(values)
@@ -78,7 +82,7 @@ def _collapse(cells: Sequence[Cell]) -> list[Reference]:
             value = float(np.nanmedian(values)) if np.isfinite(values).any() else math.nan
             if math.isfinite(value) and all(abs(value - other) > 0.01 * abs(other) for other in found):
                 found[value] = f"nothing learned{where}: {_logarithm(value)}"
-    return [Reference(value, text) for value, text in found.items()]
+    return [Reference(value, text) for value, text in sorted(found.items(), reverse=True)]
 
 
 def _logarithm(value: float) -> str:

@@ -34,7 +34,7 @@ class Category(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A row in pixels, with its split (0 train, 1 test) and its place in the palette when coloured by label."""
+    """A row in pixels, its split (0 train, 1 test) and its place in the palette when coloured by label."""
 
     x: float
     y: float
@@ -77,15 +77,18 @@ def embedding_map(cell: Cell) -> Map:
     train, test = (_load(cell, split) for split in ("train", "test"))
     if train.values.shape[1] != test.values.shape[1] or train.classes != test.classes:
         raise ValueError(
-            f"{cell.path / 'embeddings'}: train has width {train.values.shape[1]} and classes {train.classes}, "
-            f"test {test.values.shape[1]} and {test.classes}; write both again with `counterpoint evaluate`"
+            f"{cell.path / 'embeddings'}: train has width {train.values.shape[1]} and classes "
+            f"{train.classes}, test {test.values.shape[1]} and {test.classes}; "
+            "write both again with `counterpoint evaluate`"
         )
     splits = np.repeat([0, 1], [len(train), len(test)])
     labels = np.concatenate([train.labels, test.labels])
     flat, explained = project(train.values, np.concatenate([train.values, test.values]))
     kept = stratified(np.stack([splits, labels], 1), LIMIT)
     names = [rows.names[i] for rows in (train, test) for i in rows.ids.tolist()]
-    groups, domains = (np.concatenate([getattr(rows, name) for rows in (train, test)]) for name in ("groups", "domains"))
+    groups, domains = (
+        np.concatenate([getattr(rows, name) for rows in (train, test)]) for name in ("groups", "domains")
+    )
     places = {
         "label": _categories(labels[kept], train.classes),
         "group": _categories(groups[kept], ()),
@@ -124,10 +127,10 @@ def project(basis: NDArray[np.float32], rows: NDArray[np.float32]) -> tuple[Floa
 
 
 def stratified(strata: Int, limit: int) -> Int:
-    """Indices of at most ``limit`` of (N, S) rows: every stratum in proportion and none lost, training rows first.
+    """Indices of at most ``limit`` of (N, S) rows: every stratum in proportion and none lost.
 
-    Inside a split the order is shuffled, so that no class is always drawn over another. The same rows give the same
-    choice.
+    They come by the first column, training rows first, and inside it shuffled, so that no class is always drawn
+    over another. The same rows give the same choice.
     """
     random = np.random.default_rng(0)
     order = random.permutation(len(strata))
@@ -166,7 +169,7 @@ def _categories(codes: Int, names: Sequence[str]) -> tuple[list[Category], list[
 
 
 def _fit(flat: Float) -> tuple[Float, float]:
-    """(n, 2) coordinates into the picture, both axes on one scale, up pointing up; and the height that leaves."""
+    """(n, 2) coordinates in pixels, both axes on one scale, and the height of the picture that leaves."""
     low, high = flat.min(0), flat.max(0)
     span = float((high - low).max()) or 1.0
     scale = (SIDE - 2 * MARGIN) / span

@@ -24,25 +24,34 @@ class _Part(BaseModel):
 
 
 class Interval(_Part):
-    """A score, its 95 % interval and the groups behind it; null where it cannot be known."""
+    """A score, its 95 % interval, groups behind it and spread over seeds; null where it cannot be known."""
 
     value: float | None
     low: float | None
     high: float | None
     groups: int
+    spread: float | None = None
 
-    @field_validator("value", "low", "high")
+    @field_validator("value", "low", "high", "spread")
     @classmethod
     def _not_a_number_is_null(cls, number: float | None) -> float | None:
         return number if number is not None and math.isfinite(number) else None
 
 
 class Row(_Part):
-    """An evaluator on the model's embeddings, or a baseline, with its scores by metric."""
+    """An evaluator on the model's embeddings, or a baseline, with its scores by metric.
+
+    Attributes:
+        name: as a reader meets it.
+        kind: whether it uses what was learned.
+        scores: by metric.
+        unseen: classes of the test split that training lacked.
+    """
 
     name: str
     kind: Literal["model", "baseline"]
     scores: dict[str, Interval]
+    unseen: list[str] = []
 
 
 class Fold(_Part):
@@ -178,7 +187,9 @@ def read_run(folder: Path) -> Run:
     scores = _model(Scores, folder / "scores.json", "counterpoint evaluate")
     environment = _json(folder / "environment.json", "counterpoint train")
     if not isinstance(environment, dict):
-        raise ValueError(f"{folder / 'environment.json'}: must hold a mapping, holds {type(environment).__name__}")
+        raise ValueError(
+            f"{folder / 'environment.json'}: must hold a mapping, holds {type(environment).__name__}"
+        )
     return Run(
         recipe=_text(folder / "recipe.yaml", "counterpoint train"),
         environment=environment,
@@ -191,7 +202,9 @@ def read_run(folder: Path) -> Run:
 def _cells(folder: Path, folds: list[str]) -> list[Cell]:
     paths = sorted(path for path in folder.glob("*-seed*") if path.is_dir())
     if not paths:
-        raise ValueError(f"{folder}: holds no training named <fold>-seed<number>; write one with `counterpoint train`")
+        raise ValueError(
+            f"{folder}: holds no training named <fold>-seed<number>; write one with `counterpoint train`"
+        )
     cells = []
     for path in paths:
         fold, _, seed = path.name.rpartition("-seed")
@@ -208,7 +221,9 @@ def _log(path: Path) -> dict[str, Float]:
     values = np.full((len(rows), len(header)), np.nan)
     for i, row in enumerate(rows):
         if len(row) != len(header):
-            raise ValueError(f"{path}, line {i + 2}: {len(row)} values under {len(header)} columns; train again")
+            raise ValueError(
+                f"{path}, line {i + 2}: {len(row)} values under {len(header)} columns; train again"
+            )
         for j, word in enumerate(row):
             if word:
                 values[i, j] = _number(word, path, i + 2, header[j])

@@ -1,13 +1,13 @@
 """A SIMULATOR of vibration from rolling bearings: nothing that comes out of it was recorded.
 
-A local defect is struck once for every rolling element that passes it. Each strike sets the housing ringing; strikes
-come at the defect's rate with a little slip, louder where the defect is under load. The rate is the physics a model
-should find. Everything else differs from bearing to bearing and says nothing of the fault: where and how long the
-housing rings, how loud the machine is, random knocks (in sound bearings too) and the shaft's own harmonics.
+A local defect is struck once for every rolling element that passes it. Each strike sets the housing ringing;
+strikes come at the defect's rate with a little slip, louder where the defect is under load. The rate is the physics
+a model should find. Everything else differs from bearing to bearing and says nothing of the fault: where and how
+long the housing rings, how loud the machine is, random knocks (in sound bearings too), the shaft's harmonics.
 
 After McFadden and Smith, "Model for the vibration produced by a single point defect in a rolling element bearing",
-Journal of Sound and Vibration 96 (1984), with the slip of Randall and Antoni, "Rolling element bearing diagnostics",
-Mechanical Systems and Signal Processing 25 (2011).
+Journal of Sound and Vibration 96 (1984), with the slip of Randall and Antoni, "Rolling element bearing
+diagnostics", Mechanical Systems and Signal Processing 25 (2011).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOMINAL_RPM, _RPM_PER_LOAD = 1797.0, -22.0
 
 
 class Orders(NamedTuple):
-    """Rates of a bearing in turns of the shaft: strikes on an outer, inner or ball defect, and turns of the cage."""
+    """Rates in turns of the shaft: strikes on an outer, inner or ball defect, and turns of the cage."""
 
     outer: float
     inner: float
@@ -61,7 +61,7 @@ class Geometry:
 
     @property
     def orders(self) -> Orders:
-        """BPFO, BPFI, twice BSF and FTF over the shaft's rate; a ball's defect strikes both races in one spin."""
+        """BPFO, BPFI, twice BSF, FTF over the shaft's rate; a ball's defect strikes both races in a spin."""
         ratio = self.ball_diameter / self.pitch_diameter * math.cos(math.radians(self.contact_angle))
         spin = self.pitch_diameter / (2.0 * self.ball_diameter) * (1.0 - ratio**2)
         return Orders(
@@ -82,7 +82,7 @@ class Bearing:
 
     Args:
         fault: where its defect is.
-        strikes_db: power of the defect's strikes over that of the noise, dB, at no load; ignored for ``normal``.
+        strikes_db: power of the defect's strikes over the noise, dB, at no load; unused for ``normal``.
         knocks_db: power of random knocks over that of the noise, dB.
         resonance: frequency at which the housing rings, Hz.
         damping: of that ringing, as a share of critical.
@@ -219,7 +219,8 @@ def generate(
     """
     if bearings < len(FAULTS) or not loads:
         raise ValueError(f"{bearings} bearings, loads {loads}: wants a bearing of each class and a load at least")
-    rows, recipes = [], []
+    rows: list[dict[str, Any]] = []
+    recipes: list[tuple[Bearing, int, float, tuple[int, ...]]] = []
     for index in range(bearings):
         fault, level = FAULTS[index % len(FAULTS)], 1 + index // len(FAULTS) % 3
         rng = np.random.default_rng((seed, index))

@@ -121,9 +121,8 @@
     ring.setAttribute("cy", point.y);
     ring.removeAttribute("hidden");
     const text = [`recording ${point.name}`, ...Object.keys(legends).map((kind) => `${kind} ${named(point, kind)}`), `split ${point.split ? "test" : "train"}`];
-    const box = scatter.getBoundingClientRect();
-    const scale = box.width / scatter.viewBox.baseVal.width;
-    say(text.join("\n"), box.left + point.x * scale, box.top + point.y * scale);
+    const place = new DOMPoint(point.x, point.y).matrixTransform(scatter.getScreenCTM());
+    say(text.join("\n"), place.x, place.y);
     return text.join(", ");
   };
   const drop = () => {

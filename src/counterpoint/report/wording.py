@@ -1,0 +1,27 @@
+"""Numbers and names as a reader meets them."""
+
+from __future__ import annotations
+
+import math
+
+
+def score_text(value: float | None) -> str:
+    """A score as a reader meets it."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def size_text(size: int) -> str:
+    """Bytes in the unit that fits."""
+    power = min(4, (len(str(size)) - 1) // 3)
+    return f"{size} B" if power == 0 else f"{size / 1000**power:.1f} {' kMGT'[power]}B"
+
+
+def share_text(share: float) -> str:
+    """A share in per cent, no more digits than it has."""
+    return f"{100 * share:.3g} %"
+
+
+def words(name: str) -> str:
+    """A column's or a metric's name in words."""
+    known = {"auroc": "AUROC", "macro_f1": "macro F1"}
+    return known.get(name, name.replace("_", " "))
