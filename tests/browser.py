@@ -1,4 +1,4 @@
-"""A headless Chromium on a pipe: just enough of its DevTools protocol to open a page, use it and hear its complaints."""
+"""A headless Chromium on a pipe: enough of its DevTools protocol to open a page, use it and hear its complaints."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BINARY = next((path for name in NAMES if (path := shutil.which(name))), "")
-QUIET = (
-    "--disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-)
+QUIET = "--disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 
 
 class Browser:
@@ -22,9 +20,7 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         there, self._out = os.pipe()
         self._in, back = os.pipe()
-        options = (
-            f"--headless --no-sandbox --disable-gpu --remote-debugging-pipe {QUIET} --user-data-dir={profile}"
-        )
+        options = f"--headless --no-sandbox --disable-gpu --remote-debugging-pipe {QUIET} --user-data-dir={profile}"
         # Chromium reads its commands from descriptor 3 and answers on 4.
         self._process = subprocess.Popen(
             ["bash", "-c", f'exec "{BINARY}" {options} about:blank 3<&{there} 4>&{back} 2>/dev/null'],
@@ -103,13 +99,12 @@ class Browser:
 
     def requests(self) -> list[str]:
         """Every address the page asked for, itself included."""
-        return [
-            e["params"]["request"]["url"]
-            for e in self.events
-            if e.get("method") == "Network.requestWillBeSent"
-        ]
+        return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
 
-    def close(self) -> None:
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, *trouble: object) -> None:
         """End this browser."""
         self._process.terminate()
         self._process.wait(timeout=20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.frontend import EnvelopeSpectrum, LogSpectrogram
 from counterpoint.encoders.patch import Blocks, PatchTransformer
-from counterpoint.encoders.patchtst import PatchTST, PretrainedPatchTST
+from counterpoint.encoders.patchtst import PatchTST
 from counterpoint.encoders.resnet import GroupNorm, ResNet1d
 from counterpoint.types import Encoded, Signal, SignalSpec
 
@@ -220,7 +219,7 @@ def test_a_mask_of_another_length_is_named() -> None:
         build(Patch)(Signal(signal(2).values, torch.ones(2, 5, dtype=torch.bool)))
 
 
-@pytest.mark.parametrize(("make", "millions"), [(PatchTransformer, 0.80), (ResNet1d, 0.73)])
+@pytest.mark.parametrize(("make", "millions"), [(PatchTransformer, 0.54), (ResNet1d, 0.73)])
 def test_default_sizes_and_scales(make: Make, millions: float) -> None:
     encoder = build(make, torch.float32, SignalSpec(2, 1024, 12_000.0))
     assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(millions, rel=0.1)
@@ -230,7 +229,7 @@ def test_default_sizes_and_scales(make: Make, millions: float) -> None:
 
 
 def test_dropout_acts_in_training_alone() -> None:
-    encoder, batch = build(partial(Patch, blocks=Blocks(2, 2, dropout=0.5))), signal(2)
+    encoder, batch = build(partial(Patch, blocks=Blocks(depth=2, heads=2, dropout=0.5))), signal(2)
     same(encoder(batch).pooled, encoder(batch).pooled)
     encoder.train()
     assert not torch.allclose(encoder(batch).pooled, encoder(batch).pooled)
@@ -239,7 +238,7 @@ def test_dropout_acts_in_training_alone() -> None:
 def test_checkpointing_changes_no_gradient() -> None:
     found: list[dict[str, Tensor]] = []
     for checkpointing in ("none", "blocks"):
-        encoder = build(partial(Patch, blocks=Blocks(2, 2, checkpointing=checkpointing)))
+        encoder = build(partial(Patch, blocks=Blocks(depth=2, heads=2, checkpointing=checkpointing)))
         encoder.train()
         encoder(padded(signal(3, 100).values, 28)).pooled.square().sum().backward()
         found.append({n: p.grad for n, p in encoder.named_parameters() if p.grad is not None})
@@ -280,43 +279,3 @@ def test_masked_group_norm_equals_group_norm_of_the_real_part() -> None:
 def test_settings_that_do_not_fit_are_refused(make: Callable[[], object], named_value: str) -> None:
     with pytest.raises(ValueError, match=named_value):
         make()
-
-
-@needs_transformers
-def test_patchtst_refuses_what_it_cannot_honour() -> None:
-    with pytest.raises(ValueError, match="dim 30"):
-        PatchTST(SPEC, dim=30)
-    with pytest.raises(ValueError, match="patch is 128"):
-        PatchTST(SPEC, patch=128)
-    encoder = build(EVERY["patchtst"])
-    with pytest.raises(ValueError, match="partly real"):
-        encoder(padded(signal(2, 100).values, 28))
-    with pytest.raises(ValueError, match="128 samples and met 64"):
-        encoder(signal(2, 64))
-
-
-@needs_transformers
-def test_patchtst_averages_channels_that_do_not_see_each_other() -> None:
-    torch.manual_seed(0)
-    both, one = build(EVERY["patchtst"]), build(EVERY["patchtst"], spec=SPEC._replace(channels=1))
-    one.load_state_dict(both.state_dict())
-    batch = signal(3)
-    each = [one(Signal(batch.values[:, :, c : c + 1])).tokens for c in range(2)]
-    same(both(batch).tokens, (each[0] + each[1]) / 2)
-
-
-def test_pretrained_patchtst_brings_its_weights_and_sizes(tmp_path: Path) -> None:
-    library = pytest.importorskip("transformers")
-    fresh = build(EVERY["patchtst"], torch.float32)
-    assert isinstance(fresh.model, library.PatchTSTModel)
-    fresh.model.save_pretrained(tmp_path)
-    loaded = build(partial(PretrainedPatchTST, source=str(tmp_path)), torch.float32)
-    batch = signal(3, dtype=torch.float32)
-    assert loaded.dim == 16
-    same(loaded(batch).pooled, fresh(batch).pooled, 1e-6)
-    more = build(partial(PretrainedPatchTST, source=str(tmp_path)), torch.float32, SPEC._replace(channels=3))
-    assert more(signal(2, channels=3, dtype=torch.float32)).pooled.shape == (2, 16)
-    with pytest.raises(ValueError, match="trained on 128 samples and the data bring 64"):
-        PretrainedPatchTST(SPEC._replace(length=64), source=str(tmp_path))
-    with pytest.raises(ValueError, match="nothing to load"):
-        PretrainedPatchTST(SPEC, source=str(tmp_path / "absent"))

@@ -2,158 +2,283 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
-import shutil
-from html.parser import HTMLParser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from counterpoint.evaluate.embeddings import Embeddings
+from browser import BINARY, Browser
 from counterpoint.report import write_report
 from counterpoint.report.charts import Scale, thin
 from counterpoint.report.curves import training_charts
 from counterpoint.report.embedding_map import project, stratified
 from counterpoint.report.folder import Cell, read_run
 from counterpoint.report.page import headline_of
+from report_run import HOSTILE, METRICS, Page, account, score, scores, write_run
 
-HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>"
-CLASSES = ("normal", "inner race", "outer race & <b>ball</b>")
-SECTIONS = "verdict scores folds transfer training map confusion data findings reproduce".split()
-METRICS = ("balanced_accuracy", "macro_f1", "auroc")
-BATCH = 64
-VOID = {"meta", "link", "input", "br", "img"}
-
-
-def score(value: float, half: float = 0.06) -> dict[str, float | int | None]:
-    known = math.isfinite(half)
-    return {
-        "value": value,
-        "low": max(0.0, value - half) if known else None,
-        "high": min(1.0, value + half) if known else None,
-        "groups": 24,
-    }
+SECTIONS = [
+    "verdict",
+    "scores",
+    "folds",
+    "transfer",
+    "training",
+    "map",
+    "confusion",
+    "data",
+    "findings",
+    "reproduce",
+]
 
 
-def score_rows(shift: float) -> list[dict[str, Any]]:
-    rows = (("linear probe", "model", 0.8731), ("k-NN (k=5)", "model", 0.8412))
-    rows += (("random kernels + logistic regression", "baseline", 0.8114),)
-    rows += (("summary statistics + logistic regression", "baseline", 0.7523),)
-    rows += (("metadata only", "baseline", 0.4127), ("majority class", "baseline", 1 / 3))
-    return [
-        {"name": n, "kind": k, "scores": {m: score(v + shift - 0.013 * i) for i, m in enumerate(METRICS)}}
-        for n, k, v in rows
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "demo")
+
+
+@pytest.fixture(scope="module")
+def text(run: Path) -> str:
+    return write_report(run).read_text(encoding="utf-8")
+
+
+def change(folder: Path, name: str, **values: Any) -> None:
+    document = json.loads((folder / name).read_text(encoding="utf-8"))
+    document = {key: value for key, value in (document | values).items() if value is not ...}
+    (folder / name).write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_every_section_is_there_once_and_linked(text: str) -> None:
+    page = Page(text)
+    assert [name for name in page.ids if name in SECTIONS] == SECTIONS
+    targets = {value for tag, name, value in page.attributes if (tag, name) == ("a", "href")}
+    assert {f"#{name}" for name in SECTIONS} <= targets
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_nothing_leaves_the_page(text: str) -> None:
+    page = Page(text)
+    for tag, name, value in page.attributes:
+        if name in ("src", "srcset", "action", "data", "poster", "href"):
+            assert value.startswith(("#", "data:")), (tag, name, value)
+        assert not name.startswith("on"), (tag, name)
+    style = "".join(page.texts["style"]) + " ".join(value for _, name, value in page.attributes if name == "style")
+    assert "url(" not in style
+    assert "@import" not in style
+    script = text[text.rindex("<script>") :]
+    assert not re.search(r"https?:|//cdn|fetch\(|XMLHttpRequest|import\(", script)
+    assert any(value.startswith("default-src 'none'") for _, name, value in page.attributes if name == "content")
+
+
+def test_numbers_are_those_of_the_scores(text: str) -> None:
+    table = text[text.index('<table class="scores main">') :]
+    table = table[: table.index("</table>")]
+    shown = [float(value) for value in re.findall(r'<data value="([^"]+)">', table)]
+    told = scores()
+    expected = [
+        row["scores"][metric][end] for row in told["rows"] for metric in METRICS for end in ("value", "low", "high")
     ]
+    assert shown == expected + [told["chance"][metric] for metric in METRICS]
+    words = re.findall(r"<data value=\"([^\"]+)\">([^<]+)</data>", table)
+    assert all(word == f"{float(value):.3f}" for value, word in words)
+    best = [float(value) for value in re.findall(r'num best"[^>]*>\s*<data value="([^"]+)"', table)]
+    assert best == [max(row["scores"][metric]["value"] for row in told["rows"]) for metric in METRICS]
 
 
-def scores() -> dict[str, Any]:
-    return {
-        "name": "demo",
-        "simulated": True,
-        "metric": METRICS[0],
-        "chance": {"balanced_accuracy": 1 / 3, "macro_f1": 0.2, "auroc": 0.5},
-        "rows": score_rows(0.0),
-        "folds": [{"fold": f"load {k}", "rows": score_rows(0.017 * k - 0.02)} for k in range(3)],
-        "transfer": [
-            {"fraction": f, "start": s, "scores": {METRICS[0]: score(v)}}
-            for s, values in (("pretrained", (0.68, 0.81, 0.9)), ("scratch", (0.42, 0.66, 0.89)))
-            for f, v in zip((0.01, 0.1, 1.0), values, strict=True)
-        ],
-        "confusion": {
-            "evaluator": "linear probe",
-            "classes": list(CLASSES),
-            "counts": [[120, 4, 2], [9, 101, 22], [3, 17, 98]],
-        },
-        "verdict": "The model beats every baseline: balanced accuracy 0.873 against 0.811 of random kernels. "
-        "The paired difference is 0.062 (95 % interval 0.021 to 0.104), so the order is settled. "
-        "Fine-tuning from the pre-trained weights needs a tenth of the labels.",
-        "findings": ["load 1, seed 0: effective rank 3.1 of 128 at step 200; raise trainer.batch_size"],
-        "command": "counterpoint train recipes/demo.yaml --out runs/demo",
-    }
+def test_hostile_names_stay_text(text: str) -> None:
+    page = Page(text)
+    assert page.tags.count("script") == 2
+    assert "img" not in page.tags
+    assert "evil.example" in text
+    assert any(HOSTILE in "".join(texts) for tag, texts in page.texts.items() if tag == "th")
+    plotted = json.loads("".join(page.texts["script"][:1]))
+    assert HOSTILE in plotted["map"]["names"]
 
 
-def account() -> dict[str, Any]:
-    sources = [{"path": f"data/file{k}.h5", "bytes": 10**k * 7 + k, "sha256": f"{k}" * 64} for k in (2, 6, 9)]
-    bad = {"file": "data/file6.h5", "row": 17, "modality": "vibration", "reason": "too short: 12 samples"}
-    return {
-        "sources": sources,
-        "counts": {"recordings": 1240, "windows": 9920, "groups": 24, "domains": 3},
-        "classes": dict(zip(CLASSES, (620, 400, 220), strict=True)),
-        "columns": {"id": "Id", "label": "Label", "length": "Sample_lenth"},
-        "quarantine": [
-            bad | {"recording": HOSTILE},
-            bad | {"recording": "r2", "reason": "holds NaN, 3 of 90"},
-        ],
-        "audit": {"load 0": [], "load 1": [], "load 2": ["2 recordings stand in train and test: r7, r9"]},
-        "extra": {"kept": "for others"},
-    }
+def test_undefined_intervals_and_absent_parts(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, rows=100)
+    rows = [{"name": "probe", "kind": "model", "scores": {METRICS[0]: score(0.7, math.nan)}}]
+    change(folder, "scores.json", rows=rows, folds=[], transfer=..., confusion={}, findings=[], simulated=False)
+    change(folder, "data.json", quarantine=[], classes={}, audit={})
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "too few independent groups" in page
+    assert "No fine-tuning was asked for" in page
+    assert "No confusion matrix" in page
+    assert "No recording was left out" in page
+    assert not re.search(r"\bnan\b", page[page.index("<main>") : page.index("</main>")], re.IGNORECASE)
 
 
-def log(seed: int, steps: int = 300) -> list[dict[str, float]]:
-    rng = np.random.default_rng(seed)
-    rows: list[dict[str, float]] = []
-    for step in range(10, steps + 1, 10):
-        t, noise = step / steps, 0.04 * rng.standard_normal(4)
-        row = {"step": step, "batch": step, "train/loss": 0.9 + 3.2 * math.exp(-3.5 * t) + noise[0]}
-        row |= {"train/collapse": math.log(BATCH), "train/top1": 1 - math.exp(-3 * t) * 0.95 + noise[1] / 3}
-        row |= {
-            "train/effective_rank": 6 + 40 * t + 8 * noise[2],
-            "train/alignment": 1.3 - 0.9 * t + noise[3],
-        }
-        row |= {"train/uniformity": -0.4 - 2.6 * t, "lr": 1e-3 * math.cos(1.5 * t), "time/wait_share": 0.02}
-        rows.append(row)
-        if step % 50 == 0:
-            loss = 1.2 + 2.9 * math.exp(-3 * t) + noise[2]
-            rows.append({"step": step, "batch": step, "valid/loss": loss, "valid/collapse": math.log(37)})
-    return rows
+@pytest.mark.parametrize(
+    "name",
+    [
+        "recipe.yaml",
+        "data.json",
+        "environment.json",
+        "scores.json",
+        "cells/load 1-seed0/metrics.csv",
+        "cells/load 0-seed0/embeddings/train.parquet",
+        "cells/load 0-seed0/embeddings/test.parquet",
+    ],
+)
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    folder = write_run(tmp_path, rows=60)
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=re.escape(str(folder / name))):
+        write_report(folder)
+    assert not (folder / "report.html").exists()
 
 
-def embeddings(split: str, count: int) -> Embeddings:
-    rng = np.random.default_rng(len(split))
-    labels = rng.integers(-1, len(CLASSES), count)
-    values = rng.standard_normal((count, 16)) + 3.2 * np.eye(16)[labels % 16]
-    return Embeddings(
-        values.astype(np.float32),
-        labels,
-        rng.integers(0, 24, count),
-        rng.integers(0, 3, count),
-        np.arange(count),
-        CLASSES,
-        tuple([HOSTILE, *(f"{split}-{i}" for i in range(1, count))]),
+def test_a_missing_key_is_named_with_its_file(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, rows=60)
+    change(folder, "scores.json", verdict=..., confusion={"evaluator": "probe", "classes": []})
+    with pytest.raises(ValueError, match=r"scores\.json: confusion\.counts: .*verdict: "):
+        write_report(folder)
+    with pytest.raises(ValueError, match="no such run folder"):
+        write_report(tmp_path / "nowhere")
+
+
+def test_cells_come_by_fold_and_seed_and_name_where_nothing_is_learned(run: Path) -> None:
+    cells = read_run(run).cells
+    assert [(cell.fold, cell.seed) for cell in cells] == [(f"load {k}", s) for k in range(3) for s in (0, 1)]
+    loss = training_charts(cells)[0]
+    assert [mark.text for mark in loss.references] == [
+        "nothing learned: ln 64 = 4.16",
+        "nothing learned in validation: ln 37 = 3.61",
+    ]
+    assert len(loss.lines) == 12
+    assert {line.cell for line in loss.lines} == set(range(6))
+
+
+def test_a_run_shorter_than_its_log_has_no_curves() -> None:
+    assert training_charts([Cell("a", 0, Path(), {})]) == []
+
+
+def test_projection_is_that_of_sklearn() -> None:
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(0)
+    basis = (rng.standard_normal((200, 9)) @ rng.standard_normal((9, 9))).astype(np.float32)
+    rows = rng.standard_normal((30, 9)).astype(np.float32)
+    flat, explained = project(basis, rows)
+    reference = PCA(2, svd_solver="full").fit(basis.astype(np.float64))
+    np.testing.assert_allclose(np.abs(flat), np.abs(reference.transform(rows)), atol=1e-3)
+    np.testing.assert_allclose(explained, reference.explained_variance_ratio_, rtol=1e-4)
+    for narrow in (np.ones((5, 1), np.float32), np.zeros((5, 3), np.float32)):
+        assert project(narrow, narrow) == (pytest.approx(np.zeros((5, 2))), (0.0, 0.0))
+
+
+def test_a_choice_of_points_keeps_every_stratum_in_proportion() -> None:
+    strata = np.repeat([[0, 0], [0, 1], [1, 0], [1, -1]], [8000, 3000, 1000, 2], axis=0)
+    kept = stratified(strata, 3000)
+    assert len(kept) == len(set(kept.tolist())) <= 3000
+    found, counts = np.unique(strata[kept], axis=0, return_counts=True)
+    assert len(found) == 4
+    assert counts.tolist() == pytest.approx([2000, 750, 1, 250], abs=4)
+    assert (np.diff(strata[kept, 0]) >= 0).all()
+    np.testing.assert_array_equal(kept, stratified(strata, 3000))
+
+
+def test_thinning_keeps_spikes_and_ends() -> None:
+    y = np.sin(np.arange(5000) / 300)
+    y[2345] = 40.0
+    x, kept = thin(np.arange(5000.0), y, 100)
+    assert len(x) <= 100
+    assert (x[0], x[-1], kept.max()) == (0, 4999, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (0.0, 1.0, ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        (-3.2, -0.4, ["-3", "-2", "-1"]),
+        (0.0, 1e-3, ["0", "2.0e-4", "4.0e-4", "6.0e-4", "8.0e-4", "1.0e-3"]),
+        (0.0, 12000.0, ["0", "2,500", "5,000", "7,500", "10,000"]),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, texts: list[str]) -> None:
+    ticks = Scale(low, high, 0.0, 100.0).ticks(5)
+    assert [tick.text for tick in ticks] == texts
+    assert all(-0.1 <= tick.at <= 100.1 for tick in ticks)
+
+
+def test_a_verdict_opens_with_its_first_sentence() -> None:
+    assert headline_of("It beats 0.81 of k-NN. The gap is 0.06.") == (
+        "It beats 0.81 of k-NN.",
+        "The gap is 0.06.",
     )
+    assert headline_of("No.") == ("No.", "")
 
 
-def write_cell(folder: Path, fold: str, seed: int, rows: int) -> None:
-    cell = folder / "cells" / f"{fold}-seed{seed}"
-    cell.mkdir(parents=True)
-    history = log(seed + len(fold) + 7 * int(fold[-1]))
-    columns = list(dict.fromkeys(name for row in history for name in row))
-    with (cell / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(history)
-    for split, share in (("train", 0.6), ("valid", 0.1), ("test", 0.3)):
-        embeddings(split, int(rows * share)).save(cell / "embeddings" / split)
+def test_a_large_run_stays_under_the_budget(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, rows=9000)
+    bad = account()["quarantine"][0]
+    change(folder, "data.json", quarantine=[bad | {"recording": f"r{i}"} for i in range(20_000)])
+    assert write_report(folder).stat().st_size < 3_000_000
 
 
-def write_run(folder: Path, rows: int = 400) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    documents = {
-        "scores.json": scores(),
-        "data.json": account(),
-        "environment.json": {"python": "3.11.9", "torch": "2"},
-    }
-    for name, document in documents.items():
-        (folder / name).write_text(json.dumps(document), encoding="utf-8")
-    (folder / "recipe.yaml").write_text(
-        "data:\n  type: Bearings\nobjective: {type: InfoNCE}\n", encoding="utf-8"
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if not BINARY:
+        pytest.skip("no Chromium on this machine; apt-get install chromium")
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+def count(browser: Browser, selector: str) -> int:
+    return int(browser.run(f"document.querySelectorAll({json.dumps(selector)}).length"))
+
+
+def click(browser: Browser, selector: str) -> None:
+    browser.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def test_browser_opens_the_page_without_complaint_or_request(run: Path, browser: Browser) -> None:
+    page = write_report(run)
+    for width, scheme in ((390, "dark"), (1280, "light")):
+        browser.open(page, width=width, scheme=scheme)
+        assert browser.run("document.documentElement.scrollWidth") <= width
+    flat = "[...document.querySelectorAll('svg')].filter(svg => !svg.getBoundingClientRect().height).length"
+    assert browser.run(flat) == count(browser, "[hidden] svg, details:not([open]) > :not(summary) svg")
+    paint = "getComputedStyle(document.body).backgroundColor"
+    light = browser.run(paint)
+    click(browser, "#theme")
+    assert browser.run(paint) != light
+    assert browser.complaints() == []
+    assert set(browser.requests()) == {page.resolve().as_uri()}
+
+
+def test_browser_reads_filters_and_recolours_the_map(run: Path, browser: Browser) -> None:
+    browser.open(write_report(run))
+    x, y = browser.run(
+        "(() => { const point = document.querySelector('#points use:last-child');"
+        "point.scrollIntoView({block: 'center', behavior: 'instant'}); const box = point.getBoundingClientRect();"
+        "return [box.x + box.width / 2, box.y + box.height / 2] })()"
     )
-    for fold in ("load 0", "load 1", "load 2"):
-        for seed in (0, 1):
-            write_cell(folder, fold, seed, rows)
-    return folder
+    browser.mouse("mouseMoved", x, y)
+    told = browser.run("document.getElementById('tip').textContent")
+    assert re.fullmatch(r"recording .+\nlabel .+\ngroup \d+\ndomain \d+\nsplit test", told)
+    every = count(browser, "#points use:not([hidden])")
+    click(browser, "[data-split='0']")
+    tests = count(browser, "#points use:not([hidden])")
+    assert tests == count(browser, "#points use[href='#m1']") < every
+    click(browser, "input[value=domain]")
+    click(browser, "[data-mode=domain] [data-category='0']")
+    assert 0 < count(browser, "#points use:not([hidden])") < tests
+    assert browser.run("new Set([...document.querySelectorAll('#points use')].map(p => p.className.baseVal)).size") == 3
+    assert browser.complaints() == []
+
+
+def test_browser_reads_and_hides_curves(run: Path, browser: Browser) -> None:
+    browser.open(write_report(run))
+    lines = count(browser, "#curves .line:not([hidden])")
+    click(browser, "[data-toggle='1']")
+    assert count(browser, "#curves .line:not([hidden])") == lines - count(browser, "#curves [data-cell='1']")
+    key = "dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"
+    browser.run(f"document.querySelector('#curves [data-chart]').{key}")
+    told = browser.run("document.getElementById('tip').textContent")
+    assert told.startswith("step 10\nload 0, seed 0: ")
+    assert "load 0, seed 1" not in told
+    assert browser.complaints() == []

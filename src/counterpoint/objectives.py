@@ -67,7 +67,7 @@ class ContrastHead(nn.Module):
     def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
         """Accuracy, similarities, alignment, uniformity and effective rank of this process's rows."""
         stats = losses.contrast_stats(self(views[0]), self(views[1]), exclude=[batch.ids])
-        return stats | {"temperature": 1 / self.scale().detach()}
+        return stats._asdict() | {"temperature": 1 / self.scale().detach()}
 
 
 @final

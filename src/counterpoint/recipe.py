@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from counterpoint.task import Task
 
 ROLES = (
-    "counterpoint.data",
+    "counterpoint.data.vibration",
     "counterpoint.encoders",
     "counterpoint.evaluate",
     "counterpoint.transforms",

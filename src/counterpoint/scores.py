@@ -98,9 +98,9 @@ def summarise(recipe: Recipe, judged: Sequence[Result], transferred: Sequence[Re
     Returns:
         A JSON-able dict: metric, chance, rows, folds, transfer, gains, confusion, verdict.
     """
-    rows = score_table(judged)
+    rows = _table(judged)
     folds = list(dict.fromkeys(result.fold for result in judged))
-    per_fold = [{"fold": f, "rows": score_table([r for r in judged if r.fold == f])} for f in folds]
+    per_fold = [{"fold": f, "rows": _table([r for r in judged if r.fold == f])} for f in folds]
     main = [r for r in judged if r.name == f"{_title(recipe)}, {recipe.evaluation.evaluators[0].name}"]
     return {
         "metric": METRIC,
@@ -119,6 +119,14 @@ def _title(recipe: Recipe) -> str:
     return str(getattr(objective, "func", objective).__name__)
 
 
+def _table(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The score table with the number of groups beside every score."""
+    return [
+        {**row, "scores": {name: {**score, "groups": row["groups"]} for name, score in row["scores"].items()}}
+        for row in score_table(results)
+    ]
+
+
 def _features(data: Data, fold: str, split: Any) -> HandFeatures:
     rows = data.evaluation(fold, split)
     batches = loader(rows, PassSampler(rows, batch_size=256))
@@ -126,7 +134,7 @@ def _features(data: Data, fold: str, split: Any) -> HandFeatures:
 
 
 def _transfer_rows(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
-    table = {row["name"]: row["scores"] for row in score_table(results)} if results else {}
+    table = {row["name"]: row["scores"] for row in _table(results)} if results else {}
     fractions = recipe.evaluation.transfer.fractions if recipe.evaluation.transfer else ()
     return [
         {"fraction": fraction, "start": start, "scores": table[transfer_name(fraction, start)]}

@@ -30,9 +30,7 @@ def audit(fold: Fold, traits: Mapping[str, Sequence[str]]) -> list[str]:
                 continue
             rows = [row for row in (*first, *second) if values[row] in shared]
             shown = ", ".join(sorted(shared)[:_SHOWN]) + (", ..." if len(shared) > _SHOWN else "")
-            found.append(
-                f"{one} and {other} share {len(shared)} of {trait} over {len(rows)} recordings: {shown}"
-            )
+            found.append(f"{one} and {other} share {len(shared)} of {trait} over {len(rows)} recordings: {shown}")
     return found
 
 
@@ -44,6 +42,4 @@ def content_values(names: Sequence[str], digests: Sequence[str]) -> list[str]:
         digests: (n,) hash of its samples.
     """
     first: dict[str, str] = {}
-    return [
-        f"samples of {first.setdefault(digest, name)}" for name, digest in zip(names, digests, strict=True)
-    ]
+    return [f"samples of {first.setdefault(digest, name)}" for name, digest in zip(names, digests, strict=True)]

@@ -6,6 +6,8 @@ bijection of 64 bits, hence distinct counters give distinct numbers.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,10 +20,13 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 
 
 def _mix(words: Word) -> Word:
-    words = (words ^ (words >> np.uint64(30))) * _FIRST
-    words = (words ^ (words >> np.uint64(27))) * _SECOND
-    mixed: Word = words ^ (words >> np.uint64(31))
-    return mixed
+    """In place: its argument is a fresh array."""
+    words ^= words >> np.uint64(30)
+    words *= _FIRST
+    words ^= words >> np.uint64(27)
+    words *= _SECOND
+    words ^= words >> np.uint64(31)
+    return words
 
 
 def _words(keys: Int) -> Word:
@@ -36,8 +41,14 @@ def derive(keys: Int | int, stream: int) -> Int:
         stream: which use; keys of different streams are independent.
     """
     seeds = _mix(_words(np.asarray(keys)) + _GAMMA)
-    child = _mix(seeds ^ _mix(_words(np.asarray(stream)) * _GAMMA + _GAMMA))
-    return (child >> np.uint64(1)).view(np.int64)
+    seeds ^= _salt(stream)
+    return (_mix(seeds) >> np.uint64(1)).view(np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _salt(stream: int) -> np.uint64:
+    salt: np.uint64 = _mix(np.array([stream % 2**64], dtype=np.uint64) * _GAMMA + _GAMMA)[0]
+    return salt
 
 
 def uniforms(keys: Int, count: int) -> NDArray[np.float64]:

@@ -80,9 +80,7 @@ def _metadata(catalogue: Catalogue, names: Sequence[str]) -> NDArray[np.float64]
             continue
         values = ordered(cells)
         if len(values) > _ONE_HOT:
-            raise ValueError(
-                f"columns.metadata: {name!r} has {len(values)} different texts; at most {_ONE_HOT}"
-            )
+            raise ValueError(f"columns.metadata: {name!r} has {len(values)} different texts; at most {_ONE_HOT}")
         parts.append((np.array(cells)[:, None] == np.array(values)[None, :]).astype(np.float64))
     return np.concatenate(parts, 1)
 

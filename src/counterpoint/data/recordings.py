@@ -103,8 +103,7 @@ class Catalogue(NamedTuple):
             self.groups + other.groups,
             self.domains + other.domains,
             {
-                name: self.cells.get(name, [None] * len(self.names))
-                + other.cells.get(name, [None] * len(other.names))
+                name: self.cells.get(name, [None] * len(self.names)) + other.cells.get(name, [None] * len(other.names))
                 for name in (self.cells | other.cells)
             },
         )
@@ -166,9 +165,7 @@ def _prefixes(collections: Sequence[Collection]) -> list[str]:
 def _match(table: Table, columns: Columns, chosen: Mapping[str, Sequence[Value]]) -> dict[str, str]:
     """Column as the configuration spells it -> as the table does."""
     defaults = {entry.name: entry.default for entry in fields(Columns)}
-    optional = {
-        name for name in ("label", "domain", "rate") if getattr(columns, name) in ("", defaults[name])
-    }
+    optional = {name for name in ("label", "domain", "rate") if getattr(columns, name) in ("", defaults[name])}
     plain = [columns.id, columns.label, columns.domain, columns.rate]
     wanted = dict.fromkeys(name for name in (*plain, *columns.group, *columns.metadata, *chosen) if name)
     spare = {getattr(columns, name) for name in optional} - {*columns.group, *columns.metadata, *chosen}
@@ -246,6 +243,4 @@ def _unusable(part: Catalogue, columns: Columns) -> dict[int, str]:
 
 
 def _spelt(chosen: Mapping[str, Sequence[Value]]) -> str:
-    return (
-        "; ".join(f"{name} in {', '.join(map(text, values))}" for name, values in chosen.items()) or "(none)"
-    )
+    return "; ".join(f"{name} in {', '.join(map(text, values))}" for name, values in chosen.items()) or "(none)"

@@ -46,9 +46,7 @@ class SignalConfig:
         words = (("channels", Channels), ("normalise", Normalise), ("scope", Scope))
         for name, choices in words:
             if getattr(self, name) not in get_args(choices):
-                raise ValueError(
-                    f"signal.{name}: {getattr(self, name)!r} is none of {', '.join(get_args(choices))}"
-                )
+                raise ValueError(f"signal.{name}: {getattr(self, name)!r} is none of {', '.join(get_args(choices))}")
         for name in ("rate", "max_length"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -87,9 +85,7 @@ def resample(values: Float, rate: float, target: float) -> Float:
     from scipy.signal import resample_poly
 
     ratio = _ratio(rate, target)
-    resampled = resample_poly(
-        values.astype(np.float64), ratio.numerator, ratio.denominator, axis=0, padtype="line"
-    )
+    resampled = resample_poly(values.astype(np.float64), ratio.numerator, ratio.denominator, axis=0, padtype="line")
     return np.ascontiguousarray(resampled, dtype=np.float32)
 
 
@@ -110,29 +106,37 @@ def statistics(values: Float, normalise: Normalise) -> NDArray[np.float64]:
 
 def window_statistics(values: Tensor, normalise: Normalise) -> tuple[Tensor, Tensor]:
     """Offsets and divisors (n, 1, C) of windows (n, W, C), as ``statistics`` of each."""
-    low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+    # Along the last dimension torch reduces ten to forty times as fast as along the middle one.
+    rows = values.transpose(1, 2).contiguous()
+    offset, divisor = _row_statistics(rows, normalise)
+    return offset.transpose(1, 2), divisor.transpose(1, 2)
+
+
+def _row_statistics(rows: Tensor, normalise: Normalise) -> tuple[Tensor, Tensor]:
+    low, high = rows.amin(2, keepdim=True), rows.amax(2, keepdim=True)
     if normalise == "none":
         return torch.zeros_like(low), torch.ones_like(low)
     if normalise == "minmax":
         return low, high - low
     if normalise == "zscore":
-        variance, mean = torch.var_mean(values, dim=1, correction=0, keepdim=True)
-        return mean, torch.where(high > low, variance.sqrt(), torch.zeros_like(variance))
-    ordered = values.sort(1).values
+        mean = rows.mean(2, keepdim=True)
+        spread = torch.linalg.vector_norm(rows - mean, dim=2, keepdim=True) * rows.shape[2] ** -0.5
+        return mean, spread * (high > low)
+    ordered = rows.sort(2).values
     quarter, median, three = (_quantile(ordered, share) for share in (0.25, 0.5, 0.75))
     return median, three - quarter
 
 
 def _quantile(ordered: Tensor, share: float) -> Tensor:
-    """Quantile (n, 1, C) of (n, W, C) sorted along W, interpolated; torch's own stops at 16 M numbers."""
-    place = share * (ordered.shape[1] - 1)
+    """Quantile (..., 1) of sorted (..., W), interpolated; torch's own stops at 16 M numbers."""
+    place = share * (ordered.shape[-1] - 1)
     low = int(place)
-    high = min(low + 1, ordered.shape[1] - 1)
-    return ordered[:, low : low + 1].lerp(ordered[:, high : high + 1], place - low)
+    high = min(low + 1, ordered.shape[-1] - 1)
+    return ordered[..., low : low + 1].lerp(ordered[..., high : high + 1], place - low)
 
 
 def apply(values: Tensor, offset: Tensor, divisor: Tensor) -> tuple[Tensor, Tensor]:
     """Normalise (n, W, C) by (n, 1, C): the result and which rows (n,) have a channel without spread."""
     flat = divisor == 0
-    scaled = (values - offset) / divisor.masked_fill(flat, 1.0)
-    return scaled.masked_fill_(flat, 0.0), flat.any(2).squeeze(1)
+    factor = divisor.masked_fill(flat, torch.inf).reciprocal()
+    return (values - offset).mul_(factor), flat.any(2).squeeze(1)

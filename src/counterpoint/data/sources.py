@@ -55,7 +55,7 @@ class Source(ABC):
     """Base of what windows are read from. A recording is one signal, or under ``channels: each`` several.
 
     Attributes:
-        recordings: (n,) position of the recording each signal comes from, ascending.
+        recordings: (n,) which recording each signal comes from, counted from 0 among those not rejected; ascending.
         lengths: (n,) samples of each signal.
         channels: C, of every signal.
         rejected: position of a recording that cannot be used -> why; no signal comes from it.
@@ -99,19 +99,19 @@ class HDF5Source(Source):
                     f"{recording.file}, dataset {recording.key!r}: at {recording.rate:g} Hz, wanted at "
                     f"{config.rate:g} Hz; resampling is done once, into a store: set loading.cache to a path"
                 )
-        self._all, self._config = list(recordings), config
+        self._config = config
         self._files = {path: Hdf5Signals(path) for path in sorted({r.file for r in recordings})}
         self.rejected = {}
         if scan:
             reasons = ((at, self._files[r.file].scan(r.key)) for at, r in enumerate(recordings))
             self.rejected = {at: reason for at, reason in reasons if reason}
-        kept = [at for at in range(len(recordings)) if at not in self.rejected]
-        parts = [recordings[at].channels if config.channels == "each" else 1 for at in kept]
-        self.recordings = np.repeat(np.asarray(kept, dtype=np.int64), parts)
+        self._usable = [recording for at, recording in enumerate(recordings) if at not in self.rejected]
+        parts = [recording.channels if config.channels == "each" else 1 for recording in self._usable]
+        self.recordings = np.repeat(np.arange(len(parts)), parts)
         self._channel = np.concatenate([np.arange(part) for part in parts] or [np.empty(0, np.int64)])
-        self.lengths = np.array([recordings[at].kept(config) for at in self.recordings.tolist()], np.int64)
-        every = config.channels == "require" and kept
-        self.channels = recordings[kept[0]].channels if every else 1
+        self.lengths = np.repeat(np.array([r.kept(config) for r in self._usable], dtype=np.int64), parts)
+        every = config.channels == "require" and self._usable
+        self.channels = self._usable[0].channels if every else 1
         self._statistics: dict[Normalise, Tensor] = {}
 
     def gather(self, signals: Int, starts: Int, length: int) -> Tensor:
@@ -125,7 +125,7 @@ class HDF5Source(Source):
             out[row] = self._read(int(signals[row]), int(starts[row]), length)
         if not np.isfinite(out).all():
             row = int(np.flatnonzero(~np.isfinite(out).all((1, 2)))[0])
-            recording = self._all[self.recordings[signals[row]]]
+            recording = self._usable[self.recordings[signals[row]]]
             raise ValueError(
                 f"{recording.file}, dataset {recording.key!r}: not finite within samples {starts[row]} to "
                 f"{starts[row] + length}; loading.check: samples finds such recordings at the start"
@@ -149,7 +149,7 @@ class HDF5Source(Source):
             yield self._read(signal, 0, int(length))
 
     def _read(self, signal: int, start: int, length: int) -> Float:
-        recording = self._all[self.recordings[signal]]
+        recording = self._usable[self.recordings[signal]]
         values = self._files[recording.file].read(recording.key, start, length)
         picked: Float = pick_channels(values, self._config.channels)[int(self._channel[signal])]
         return picked

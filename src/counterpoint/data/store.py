@@ -32,7 +32,7 @@ from counterpoint.data.sources import Recording, Source
 
 _MAGIC = b"CPSTORE1"
 _TRAILER = 8 + 32 + len(_MAGIC)
-_BLOCK = 1 << 22
+_BLOCK, _PIECE = 1 << 22, 1 << 16
 _KINDS: tuple[Normalise, ...] = ("zscore", "minmax", "robust")
 _log = logging.getLogger(__name__)
 
@@ -148,13 +148,11 @@ def build(path: Path, recordings: Sequence[Recording], config: SignalConfig) -> 
     Raises:
         ValueError: if the disk has no room.
     """
-    width = max((recording.channels for recording in recordings), default=1) if _many(config) else 1
-    needed = sum(recording.kept(config) for recording in recordings) * width * 4
+    many = config.channels in ("each", "require")
+    needed = sum(4 * recording.kept(config) * (recording.channels if many else 1) for recording in recordings)
     free = shutil.disk_usage(path.parent).free
     if needed > free:
-        raise ValueError(
-            f"{path.parent}: the store needs {needed:,} bytes, {free:,} are free; choose another cache"
-        )
+        raise ValueError(f"{path.parent}: the store needs {needed:,} bytes, {free:,} are free; choose another cache")
     partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with partial.open("wb") as file:
@@ -171,10 +169,6 @@ def build(path: Path, recordings: Sequence[Recording], config: SignalConfig) -> 
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _many(config: SignalConfig) -> bool:
-    return config.channels in ("each", "require")
 
 
 def _write_signals(file: BinaryIO, recordings: Sequence[Recording], config: SignalConfig) -> dict[str, Any]:
@@ -196,9 +190,11 @@ def _write_signals(file: BinaryIO, recordings: Sequence[Recording], config: Sign
             signal = np.ascontiguousarray(signal[:kept])
             assert len(signal) == kept, (len(signal), kept)
             data = signal.tobytes()
-            file.write(data)
+            # One large write becomes one large page of the cache, which a single window then maps whole.
+            for start in range(0, len(data), _PIECE):
+                file.write(data[start : start + _PIECE])
             index["channels"] = signal.shape[1]
-            index["recordings"].append(at)
+            index["recordings"].append(at - len(index["rejected"]))
             index["lengths"].append(kept)
             index["digests"].append(hashlib.sha256(data).hexdigest())
             for kind in _KINDS:

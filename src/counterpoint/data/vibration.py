@@ -26,7 +26,7 @@ from counterpoint.data.recordings import (
 )
 from counterpoint.data.signals import SignalConfig
 from counterpoint.data.sources import HDF5Source, Source
-from counterpoint.data.splits import ByGroup, Fold, Split
+from counterpoint.data.splits import ByGroup, Fold, Split, text
 from counterpoint.data.store import flat_store
 from counterpoint.data.views import PairRows, Views, WindowReader, WindowRows
 from counterpoint.data.windows import EvenlySpaced, Windows
@@ -133,24 +133,28 @@ class Vibration(Data):
         return audit(self._fold(fold), traits)
 
     def report(self) -> dict[str, Any]:
-        """Sources, counts, columns, classes, folds and the quarantine."""
+        """Sources, counts, columns, classes, folds and the quarantine; and whether a simulator made them."""
         labels = Counter(self._table.labels)
+        quarantine = self._ledger.report()
         return {
+            "simulated": any("simulated" in text(cell).lower() for cell in self._table.cells.get("Name", [])),
             "sources": list(self._fingerprints.values()),
-            "columns": self._matched,
-            "recordings": len(self.names),
-            "signals": len(self._source.lengths),
-            "samples": int(self._source.lengths.sum()),
-            "groups": len(set(self._table.groups)),
+            "columns": {str(c.metadata): found for c, found in zip(self._collections, self._matched, strict=True)},
+            "counts": {
+                "recordings": len(self.names),
+                "signals": len(self._source.lengths),
+                "samples": int(self._source.lengths.sum()),
+                "groups": len(set(self._table.groups)),
+                "unlabelled": labels[""],
+                "quarantined": len(quarantine["rejections"]),
+                "windows without spread": self._reader.flat,
+            },
             "classes": {name: labels[name] for name in self.classes},
-            "unlabelled": labels[""],
             "specs": {name: spec._asdict() for name, spec in self.specs.items()},
             "folds": {
-                name: {part: len(rows) for part, rows in fold._asdict().items()}
-                for name, fold in self._folds.items()
+                name: {part: len(rows) for part, rows in fold._asdict().items()} for name, fold in self._folds.items()
             },
-            "windows_without_spread": self._reader.flat,
-            "quarantine": self._ledger.report(),
+            "quarantine": quarantine["rejections"],
         }
 
     def _too_short(self, catalogue: Catalogue) -> dict[int, str]:
@@ -176,10 +180,7 @@ class Vibration(Data):
         else:
             digests = {Path(path): entry["sha256"] for path, entry in self._fingerprints.items()}
             source = flat_store(self._loading.cache, catalogue.recordings, self._signal, digests)
-        kept = catalogue.reject(self._ledger, source.rejected)
-        # Positions count the usable recordings alone from here on.
-        source.recordings = np.searchsorted(np.unique(source.recordings), source.recordings)
-        return kept, source
+        return catalogue.reject(self._ledger, source.rejected), source
 
     def _fold(self, name: str) -> Fold:
         if name not in self._folds:

@@ -128,9 +128,7 @@ class PairRows(_SignalRows):
         widths: width in samples at every scale.
     """
 
-    def __init__(
-        self, reader: WindowReader, signals: Int, columns: Labelling, views: Views, widths: Int
-    ) -> None:
+    def __init__(self, reader: WindowReader, signals: Int, columns: Labelling, views: Views, widths: Int) -> None:
         super().__init__(reader, np.repeat(signals, views.pairs_per_recording), columns)
         self._views, self._widths = views, widths
 
@@ -139,8 +137,9 @@ class PairRows(_SignalRows):
         rows = np.array([draw.row for draw in draws], dtype=np.int64)
         keys = np.array([draw.key for draw in draws], dtype=np.int64)
         signals, longest = self._signals[rows], int(self._widths.max())
-        choice = (uniforms(derive(keys, _SCALE), 2) * len(self._widths)).astype(np.int64)
-        widths = self._widths[choice]
+        widths = np.full((len(rows), 2), longest)
+        if len(self._widths) > 1:
+            widths = self._widths[(uniforms(derive(keys, _SCALE), 2) * len(self._widths)).astype(np.int64)]
         starts = self._views.windows.pairs(self._reader.source.lengths[signals], widths, keys)
         both = self._reader.views(
             np.concatenate([signals, signals]),
@@ -171,9 +170,7 @@ class WindowRows(_SignalRows):
         width: of a window, in samples.
     """
 
-    def __init__(
-        self, reader: WindowReader, signals: Int, starts: Int, columns: Labelling, width: int
-    ) -> None:
+    def __init__(self, reader: WindowReader, signals: Int, starts: Int, columns: Labelling, width: int) -> None:
         super().__init__(reader, signals, columns)
         self._starts, self._width = starts, width
 

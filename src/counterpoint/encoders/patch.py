@@ -23,6 +23,7 @@ class Blocks:
     Args:
         depth: blocks.
         heads: attention heads of a block; they divide the width.
+        expansion: hidden width of the perceptron as a multiple of the width; 2 as PatchTST was published.
         dropout: share of activations and of attention weights dropped in training.
         checkpointing: ``blocks`` keeps only what enters a block and computes the rest again in the backward
             pass: less memory, about a third more time.
@@ -30,12 +31,15 @@ class Blocks:
 
     depth: int = 4
     heads: int = 4
+    expansion: int = 2
     dropout: float = 0.0
     checkpointing: Literal["none", "blocks"] = "none"
 
     def __post_init__(self) -> None:
-        if self.depth < 1 or self.heads < 1:
-            raise ValueError(f"Blocks: depth {self.depth} and heads {self.heads} must both be at least 1")
+        if min(self.depth, self.heads, self.expansion) < 1:
+            raise ValueError(
+                f"Blocks: depth {self.depth}, heads {self.heads} and expansion {self.expansion} must be at least 1"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"Blocks: dropout is {self.dropout}; choose from 0 to under 1")
 
@@ -93,7 +97,7 @@ class PatchTransformer(Encoder):
         self.pooling, self.checkpointing = pooling, blocks.checkpointing
         self.frontend = frontend(spec)
         self.embed = nn.Linear(patch * self.frontend.spec.channels, dim)
-        self.blocks = nn.ModuleList(Block(dim, blocks.heads, blocks.dropout) for _ in range(blocks.depth))
+        self.blocks = nn.ModuleList(Block(dim, blocks) for _ in range(blocks.depth))
         self.norm = nn.LayerNorm(dim)
         # The class token, or the question that attention pooling asks of every token.
         self.query = nn.Parameter(torch.randn(0 if pooling == "mean" else 1, dim) * 0.02)
@@ -136,13 +140,14 @@ class PatchTransformer(Encoder):
 class Block(nn.Module):
     """Pre-norm attention and perceptron, each added to what came in."""
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, shape: Blocks) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout = shape.heads, shape.dropout
+        hidden = shape.expansion * dim
         self.norms = nn.ModuleList([nn.LayerNorm(dim), nn.LayerNorm(dim)])
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
-        self.perceptron = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.perceptron = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def forward(self, tokens: Tensor, keys: Tensor | None) -> Tensor:
         """(B, n, D) tokens; (B, 1, 1, n) True where a token may be attended to, None for everywhere."""

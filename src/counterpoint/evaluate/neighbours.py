@@ -18,7 +18,7 @@ _TILE = 4_000_000
 """Most scores of a tile of queries, and most values of its candidates."""
 _BLOCK = 32
 """Columns folded into one maximum before the selection."""
-_SPARE = 8
+_SPARE = 4
 """Candidates beyond k that are measured again in float64."""
 
 
@@ -27,8 +27,8 @@ def nearest(
 ) -> tuple[Float, Int]:
     """The k nearest rows of the store, nearest first, of equally near ones the earliest first.
 
-    Candidates come from float32 scores; the k + 8 best are measured again in float64, so the answer depends
-    neither on the tiling nor on the rounding of a product. Ties among more than k + 8 rows keep whichever
+    Candidates come from float32 scores; the k + 4 best are measured again in float64, so the answer depends
+    neither on the tiling nor on the rounding of a product. Ties among more than k + 4 rows keep whichever
     were candidates.
 
     Args:
@@ -109,17 +109,21 @@ def _measured(
     kept = store[found].astype(np.float64)
     # Differences, not products: equal rows come out at exactly 0 and duplicates at exactly the same distance.
     if metric == "cosine":
-        (asked, lost), (kept, empty) = _unit(asked), _unit(kept)
-        distances = np.where(lost | empty, 1.0, np.square(kept - asked).sum(-1) / 2)
+        empty = _to_unit(asked) | _to_unit(kept)
+        kept -= asked
+        distances = np.where(empty, 1.0, np.einsum("tmd,tmd->tm", kept, kept) / 2)
     elif metric == "euclidean":
-        distances = np.sqrt(np.square(kept - asked).sum(-1))
+        kept -= asked
+        distances = np.sqrt(np.einsum("tmd,tmd->tm", kept, kept))
     else:
         distances = np.abs(kept - asked).sum(-1)
     order = np.argsort(distances, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(distances, order, 1), np.take_along_axis(found, order, 1)
 
 
-def _unit(rows: Float) -> tuple[Float, NDArray[np.bool_]]:
-    """Rows of length one, and which have no direction."""
-    norms = np.sqrt(np.square(rows).sum(-1))
-    return rows / np.where(norms > 0, norms, 1.0)[..., None], norms == 0
+def _to_unit(rows: Float) -> NDArray[np.bool_]:
+    """Scale rows in place to length one; which have no direction and stay 0."""
+    norms = np.sqrt(np.einsum("tmd,tmd->tm", rows, rows))
+    empty = norms == 0
+    rows /= np.where(empty, 1.0, norms)[..., None]
+    return np.asarray(empty)

@@ -2,6 +2,7 @@
 
 from counterpoint.losses.gather import gather_rows
 from counterpoint.losses.info_nce import Direction, info_nce
+from counterpoint.losses.stats import ContrastStats, contrast_stats
 from counterpoint.losses.sup_con import sup_con
 
-__all__ = ["Direction", "gather_rows", "info_nce", "sup_con"]
+__all__ = ["ContrastStats", "Direction", "contrast_stats", "gather_rows", "info_nce", "sup_con"]

@@ -39,7 +39,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     if world_size() == 1:
         return rows
     _check_equal(rows)
-    return cast(Tensor, _Gather.apply(rows))
+    return cast(Tensor, _Gather.apply(rows))  # type: ignore[no-untyped-call]
 
 
 def _check_equal(rows: Tensor) -> None:
@@ -66,4 +66,4 @@ class _Gather(torch.autograd.Function):
         # all_reduce and a slice instead of reduce_scatter: gloo knows it in every release
         total = grads[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
-        return total.unflatten(0, (world_size(), -1))[rank()]
+        return total.chunk(world_size())[rank()]

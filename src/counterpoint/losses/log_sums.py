@@ -1,8 +1,8 @@
 """Logarithms of sums of exponentials over the other rows: the engine under InfoNCE and SupCon.
 
-Both are functions of ``log sum_j exp(l_ij)`` with ``l_ij = scale * cos(a_i, b_j)`` over an anchor's candidates *without*
-its own pair. The pair is left out of the sum, inside its tile, so that ``softplus(sum - pair)`` and its gradient keep
-their relative accuracy when the loss is tiny; a sum that holds the pair would cancel against it.
+Both are functions of ``log sum_j exp(l_ij)`` with ``l_ij = scale * cos(a_i, b_j)`` over an anchor's candidates
+*without* its own pair. The pair is left out of the sum, inside its tile, so that ``softplus(sum - pair)`` and its
+gradient keep their relative accuracy when the loss is tiny; a sum that holds the pair would cancel against it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ BARE_EXP_LIMIT = {torch.float32: 75.0, torch.float64: 600.0}
 """Largest scale up to which exp(l) and sums of it need no maximum subtracted: cosines bound |l| by the scale."""
 
 
-DIRECT_LIMIT = 512
-"""Up to this many rows the matrix is no larger than one tile, and plain operations on it are the fastest."""
+DIRECT_LIMIT = 256
+"""Up to this many rows plain operations on the whole matrix are the fastest, and it is smaller than a tile."""
 
 
 class LogSums(NamedTuple):
@@ -76,39 +76,53 @@ def log_sums(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
     Raises:
         ValueError: the scale is not positive.
     """
+    value = check_scale(scale)
+    assert a.dtype == b.dtype == scale.dtype
+    assert a.dtype in BARE_EXP_LIMIT
+    assert not sweep.one_set or (a is b and sweep.offset == 0 and not sweep.columns)
+    bare = value < BARE_EXP_LIMIT[a.dtype]  # False for NaN, which goes the safe way and comes out
+    if max(len(a), len(b)) <= DIRECT_LIMIT:
+        return _direct(a, b, scale, sweep, bare)
+    return cast(LogSums, _tiled(a, b, scale, _Plan(value, not bare, sweep)))
+
+
+def check_scale(scale: Tensor) -> float:
+    """The scale as a number; NaN is let through, so that it shows in the loss."""
     value = float(scale.detach())
     if value <= 0:
         raise ValueError(f"scale = 1 / temperature must be positive, it is {value}")
-    assert a.dtype == b.dtype == scale.dtype and a.dtype in BARE_EXP_LIMIT
-    assert not sweep.one_set or (a is b and sweep.offset == 0 and not sweep.columns)
-    if max(len(a), len(b)) <= DIRECT_LIMIT:
-        return _direct(a, b, scale, sweep)
-    # a scale of NaN goes the safe way, and comes out
-    return _tiled(a, b, scale, _Plan(value, not value < BARE_EXP_LIMIT[a.dtype], sweep))
+    return value
 
 
-def _direct(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
-    """The same by plain operations on the whole matrix."""
-    left = _directions(a)
-    logits = scale * left @ (left if sweep.one_set else _directions(b)).t()
+def _direct(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep, bare: bool) -> LogSums:
+    """The same by plain operations on the whole matrix; fewer of them where bare exponentials do."""
+    left = directions(a)
+    logits = scale * left @ (left if sweep.one_set else directions(b)).t()
     pairs = logits.diagonal(sweep.offset)[: len(a)]
+    none = logits.new_empty(0)
+    if bare and len(sweep.keys_a) == 0:  # every sum has terms, so its logarithm has a gradient
+        others = torch.ones_like(logits)
+        others.diagonal(sweep.offset)[: len(a)].zero_()
+        e = logits.exp() * others
+        return LogSums(e.sum(1).log(), e.sum(0).log() if sweep.columns else none, pairs)
     hidden = torch.zeros_like(logits, dtype=torch.bool)
     hidden.diagonal(sweep.offset)[: len(a)].fill_(True)
     for row_keys, column_keys in zip(sweep.keys_a, sweep.keys_b, strict=True):
         hidden |= row_keys.unsqueeze(1) == column_keys
     logits = logits.masked_fill(hidden, EMPTY)
-    columns = logits.logsumexp(0) if sweep.columns else logits.new_empty(0)
-    return LogSums(logits.logsumexp(1), columns, pairs)
+    return LogSums(logits.logsumexp(1), logits.logsumexp(0) if sweep.columns else none, pairs)
 
 
-@torch.compiler.disable  # loops over tiles must not be unrolled into a graph
-def _tiled(a: Tensor, b: Tensor, scale: Tensor, plan: _Plan) -> LogSums:
-    return LogSums(*cast(tuple[Tensor, Tensor, Tensor], _LogSums.apply(a, b, scale, plan)))
-
-
-def _directions(rows: Tensor) -> Tensor:
+def directions(rows: Tensor) -> Tensor:
+    """(N, D) rows of norm 1; a row of norm 0 stays as it is and gets no gradient through here."""
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return rows / norms.masked_fill(norms == 0, torch.inf)
+    result: Tensor = rows / norms.masked_fill(norms == 0, torch.inf)
+    return result
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # loops over tiles must not be unrolled into a graph
+def _tiled(a: Tensor, b: Tensor, scale: Tensor, plan: _Plan) -> LogSums:
+    return LogSums(*_LogSums.apply(a, b, scale, plan))  # type: ignore[no-untyped-call]
 
 
 class _Plan(NamedTuple):

@@ -6,13 +6,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from counterpoint.losses.gather import gather_rows, rank, world_size
 from counterpoint.losses.info_nce import computing_dtype
-from counterpoint.losses.log_sums import Sweep, log_sums
-from counterpoint.losses.tiles import CPU_SIDE, blocks, through_norm, row_factors
+from counterpoint.losses.log_sums import EMPTY, Sweep, check_scale, directions, log_sums
+from counterpoint.losses.tiles import CPU_SIDE, blocks, row_factors, through_norm
 
 UNLABELLED = -1
+DIRECT_LIMIT = 512  # up to this many rows a mask of positives costs less than sums of classes
 
 
 def sup_con(z: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
@@ -49,21 +51,50 @@ def sup_con(z: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
             f"{(*z.shape,)} and {labels.dtype} {(*labels.shape,)}"
         )
     dtype = computing_dtype(z)
-    z, scale = z.to(dtype), scale.reshape(()).to(z.device, dtype)
-    everyone = gather_rows(labels.to(z.device))
-    names, numbers, counts = everyone.unique(return_inverse=True, return_counts=True)
+    z, scale, labels = z.to(dtype), scale.reshape(()).to(z.device, dtype), labels.to(z.device)
+    with torch.autocast(z.device.type, enabled=False):
+        if world_size() == 1 and len(z) <= DIRECT_LIMIT:
+            return _direct(z, labels, scale)
+        return _tiled(z, labels, scale)
+
+
+def _direct(z: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
+    """By plain operations on the whole matrix and a mask of positives."""
+    check_scale(scale)
+    rows = directions(z)
+    with torch.no_grad():
+        myself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        others = labels.masked_fill(labels == UNLABELLED, UNLABELLED - 1)
+        weights = (labels.unsqueeze(1) == others).to(z.dtype).fill_diagonal_(0.0)
+        positives = weights.sum(1, keepdim=True)
+        anchors = int(positives.count_nonzero())
+        _check_anchors(anchors, len(z))
+        weights /= positives.clamp_min_(1.0) * anchors
+    # the diagonal is finite so that it vanishes under a weight of 0
+    logs = functional.log_softmax((scale * rows @ rows.t()).masked_fill(myself, EMPTY), dim=1)
+    return -torch.dot(logs.flatten(), weights.flatten())
+
+
+def _tiled(z: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
+    everyone = gather_rows(labels)
+    names, numbers, counts = cast(
+        tuple[Tensor, Tensor, Tensor], torch.unique(everyone, return_inverse=True, return_counts=True)
+    )
     own = numbers[rank() * len(z) : (rank() + 1) * len(z)]
     pulling = (names != UNLABELLED) & (counts >= 2)
     anchors = int((counts * pulling).sum())
+    _check_anchors(anchors, len(everyone))
+    pushed = (_log_sums_over_others(z, scale) * pulling[own]).sum()
+    pulled = (_pull(z, own, len(names)) * pulling / (counts - 1).clamp_min(1)).sum()
+    return (pushed - scale * pulled) * world_size() / anchors
+
+
+def _check_anchors(anchors: int, rows: int) -> None:
     if anchors == 0:
         raise ValueError(
-            f"sup_con: none of the {len(everyone)} rows shares its label with another, so there is nothing to pull; "
+            f"sup_con: none of the {rows} rows shares its label with another, so there is nothing to pull; "
             "draw batches of several rows a class"
         )
-    with torch.autocast(z.device.type, enabled=False):
-        pushed = (_log_sums_over_others(z, scale) * pulling[own]).sum()
-        pulled = (_pull(z, own, len(names)) * pulling / (counts - 1).clamp_min(1)).sum()
-        return (pushed - scale * pulled) * world_size() / anchors
 
 
 def _log_sums_over_others(z: Tensor, scale: Tensor) -> Tensor:
@@ -79,11 +110,12 @@ def _pull(z: Tensor, classes: Tensor, count: int) -> Tensor:
 
     It is <sum of own rows, sum of all rows> less what each row has with itself: O(N D), no mask.
     """
-    own = cast(Tensor, _ClassSums.apply(z, classes, count))
+    own = cast(Tensor, _ClassSums.apply(z, classes, count))  # type: ignore[no-untyped-call]
     total = own if world_size() == 1 else gather_rows(own.unsqueeze(0)).sum(0)
     directed = (z.detach() != 0).any(1).to(z.dtype)  # a row of norm 0 has cosine 0 with itself too
     with_self = z.new_zeros(count).index_add_(0, classes, directed)
-    return torch.linalg.vecdot(own, total) - with_self
+    with_all: Tensor = torch.linalg.vecdot(own, total)
+    return with_all - with_self
 
 
 class _ClassSums(torch.autograd.Function):

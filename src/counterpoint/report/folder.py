@@ -187,9 +187,7 @@ def read_run(folder: Path) -> Run:
     scores = _model(Scores, folder / "scores.json", "counterpoint evaluate")
     environment = _json(folder / "environment.json", "counterpoint train")
     if not isinstance(environment, dict):
-        raise ValueError(
-            f"{folder / 'environment.json'}: must hold a mapping, holds {type(environment).__name__}"
-        )
+        raise ValueError(f"{folder / 'environment.json'}: must hold a mapping, holds {type(environment).__name__}")
     return Run(
         recipe=_text(folder / "recipe.yaml", "counterpoint train"),
         environment=environment,
@@ -202,9 +200,7 @@ def read_run(folder: Path) -> Run:
 def _cells(folder: Path, folds: list[str]) -> list[Cell]:
     paths = sorted(path for path in folder.glob("*-seed*") if path.is_dir())
     if not paths:
-        raise ValueError(
-            f"{folder}: holds no training named <fold>-seed<number>; write one with `counterpoint train`"
-        )
+        raise ValueError(f"{folder}: holds no training named <fold>-seed<number>; write one with `counterpoint train`")
     cells = []
     for path in paths:
         fold, _, seed = path.name.rpartition("-seed")
@@ -221,9 +217,7 @@ def _log(path: Path) -> dict[str, Float]:
     values = np.full((len(rows), len(header)), np.nan)
     for i, row in enumerate(rows):
         if len(row) != len(header):
-            raise ValueError(
-                f"{path}, line {i + 2}: {len(row)} values under {len(header)} columns; train again"
-            )
+            raise ValueError(f"{path}, line {i + 2}: {len(row)} values under {len(header)} columns; train again")
         for j, word in enumerate(row):
             if word:
                 values[i, j] = _number(word, path, i + 2, header[j])

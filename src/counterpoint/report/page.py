@@ -97,9 +97,7 @@ def headline_of(verdict: str) -> tuple[str, str]:
 
 def reasons(account: Account) -> list[tuple[str, int]]:
     """Quarantined signals by reason, details after the first comma or colon left out, most frequent first."""
-    kinds = (
-        " ".join(re.sub(r"\d+", " ", re.split(r"[:,]", bad.reason)[0]).split()) for bad in account.quarantine
-    )
+    kinds = (" ".join(re.sub(r"\d+", " ", re.split(r"[:,]", bad.reason)[0]).split()) for bad in account.quarantine)
     return Counter(kinds).most_common()
 
 

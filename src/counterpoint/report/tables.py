@@ -63,9 +63,7 @@ def score_table(rows: Sequence[Row], metrics: Sequence[str], chance: dict[str, f
     table = []
     for row in rows:
         found = {metric: row.scores.get(metric, unknown) for metric in metrics}
-        entries = {
-            m: Entry(score, score.value == best[m], rulers[m].bar(score)) for m, score in found.items()
-        }
+        entries = {m: Entry(score, score.value == best[m], rulers[m].bar(score)) for m, score in found.items()}
         table.append(TableRow(row.name, row.kind, entries, row.unseen))
     levels = {metric: Interval(value=chance.get(metric), low=None, high=None, groups=0) for metric in metrics}
     last = {metric: Entry(level, False, rulers[metric].bar(level)) for metric, level in levels.items()}
@@ -112,9 +110,7 @@ def transfer_chart(scores: Scores) -> Chart | None:
         if points:
             x = np.array([point.fraction for point in points])
             found = [point.scores[scores.metric] for point in points]
-            y, low, high = (
-                np.array([getattr(s, end) for s in found], np.float64) for end in ("value", "low", "high")
-            )
+            y, low, high = (np.array([getattr(s, end) for s in found], np.float64) for end in ("value", "low", "high"))
             name = "pre-trained" if start == "pretrained" else "from scratch"
             lines.append(Series(name, index, "solid" if index == 0 else "dashed", x, y, (low, high)))
     if not lines:
@@ -136,9 +132,7 @@ def heat(confusion: Confusion) -> list[list[Heat]]:
 
 
 def _measured(scores: Scores) -> list[TransferPoint]:
-    return [
-        p for p in scores.transfer if scores.metric in p.scores and p.scores[scores.metric].value is not None
-    ]
+    return [p for p in scores.transfer if scores.metric in p.scores and p.scores[scores.metric].value is not None]
 
 
 def _values(rows: Sequence[Row], metric: str) -> list[float]:
@@ -163,8 +157,6 @@ class _Ruler(NamedTuple):
 def _ruler(rows: Sequence[Row], metric: str, chance: float | None, width: float) -> _Ruler:
     """From a tenth below the lowest end of the column to a tenth above its highest."""
     scores = [row.scores[metric] for row in rows if metric in row.scores]
-    ends = [
-        end for score in scores for end in (score.value, score.low, score.high, chance) if end is not None
-    ]
+    ends = [end for score in scores for end in (score.value, score.low, score.high, chance) if end is not None]
     low, high = math.floor(10 * min(ends, default=0.0)) / 10, math.ceil(10 * max(ends, default=1.0)) / 10
     return _Ruler(low, max(high, low + 0.1), width, math.nan if chance is None else chance)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
+
+from counterpoint.losses import gather_rows, info_nce, sup_con
+
+BATCH = 12  # of all ranks together
+LossOf = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def _excluding(a: Tensor, b: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
+    return info_nce(a, b, scale, exclude=[labels, labels // 2])
+
+
+LOSSES: dict[str, LossOf] = {
+    "two-way": lambda a, b, labels, scale: info_nce(a, b, scale),
+    "one-way": lambda a, b, labels, scale: info_nce(a, b, scale, direction="one-way"),
+    "excluding": _excluding,
+    "hard": lambda a, b, labels, scale: info_nce(a, b, scale, exclude=[labels], hard_negative_weight=0.5),
+    "sup_con": lambda a, b, labels, scale: sup_con(a, labels, scale),
+    "sup_con of two views": lambda a, b, labels, scale: sup_con(
+        torch.cat([a, b]), torch.cat([labels, labels]), scale
+    ),
+}
+PATHS = ["direct", "tiled", "tiled-safe"]
+
+
+def _take(path: str) -> None:
+    module = importlib.import_module("counterpoint.losses.log_sums")
+    module.DIRECT_LIMIT = 512 if path == "direct" else 0  # type: ignore[attr-defined]
+    limit = 0.0 if path == "tiled-safe" else 75.0
+    module.BARE_EXP_LIMIT = {torch.float64: limit}  # type: ignore[attr-defined]
+    importlib.import_module("counterpoint.losses.tiles").CPU_SIDE = 5  # type: ignore[attr-defined]
+
+
+class Towers(nn.Module):
+    """Two linear encoders and a learned scale."""
+
+    def __init__(self, loss: LossOf) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.left, self.right = nn.Linear(4, 6), nn.Linear(5, 6)
+        self.log_scale = nn.Parameter(torch.tensor(1.5))
+        self.loss = loss
+        self.double()
+
+    def forward(self, left: Tensor, right: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(self.left(left), self.right(right), labels, self.log_scale.exp())
+
+
+def _inputs() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(BATCH, 4, generator=generator, dtype=torch.float64)
+    right = torch.randn(BATCH, 5, generator=generator, dtype=torch.float64)
+    # rank 0 of four holds one anchor of three rows, the rest of its rows have no label or no partner
+    return left, right, torch.tensor([-1, 7, 3, 3, 5, 5, 3, -1, 5, 0, 0, 3])
+
+
+def _result(towers: nn.Module, value: Tensor) -> list[Tensor]:
+    value.backward()
+    return [value.detach()] + [
+        torch.zeros_like(p) if p.grad is None else p.grad for _, p in sorted(towers.named_parameters())
+    ]
+
+
+def _rank(rank: int, world: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=world)
+    share = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
+    results: dict[str, list[Tensor]] = {}
+    for path in PATHS:
+        _take(path)
+        for name, loss in LOSSES.items():
+            towers = DistributedDataParallel(Towers(loss), find_unused_parameters=name == "sup_con")
+            results[f"{name}, {path}"] = _result(towers, towers(*(x[share] for x in _inputs())))
+    mine = torch.arange(2.0 * rank, 2.0 * rank + 2).requires_grad_()
+    (gather_rows(mine) * torch.arange(2.0 * world) * (rank + 1)).sum().backward()
+    assert mine.grad is not None
+    results["gather"] = [gather_rows(mine.detach()), mine.grad]
+    with pytest.raises(ValueError, match="same number of rows, but by rank"):
+        gather_rows(torch.zeros(3 + rank, 2))
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Tensor]]]:
+    """What each of 2 or 4 processes computed from its share of the batch."""
+    folder = tmp_path_factory.mktemp("ranks")
+    spawn(_rank, args=(request.param, str(folder)), nprocs=request.param)  # type: ignore[no-untyped-call]
+    return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(request.param)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_ranks_give_the_loss_and_gradients_of_one_process(
+    ranks: list[dict[str, list[Tensor]]], name: str, path: str
+) -> None:
+    towers = Towers(LOSSES[name])
+    expected = _result(towers, towers(*_inputs()))
+    found = [result[f"{name}, {path}"] for result in ranks]
+    torch.testing.assert_close(torch.stack([f[0] for f in found]).mean(), expected[0], rtol=1e-10, atol=1e-10)
+    for rank in found:  # the wrapper has averaged the gradients: every rank holds the same
+        for mine, whole in zip(rank[1:], expected[1:], strict=True):
+            torch.testing.assert_close(mine, whole, rtol=1e-10, atol=1e-10)
+
+
+def test_gathering_keeps_the_order_and_sums_what_the_ranks_ask(ranks: list[dict[str, list[Tensor]]]) -> None:
+    world = len(ranks)
+    for rank, result in enumerate(ranks):
+        gathered, grad = result["gather"]
+        assert gathered.tolist() == list(range(2 * world))
+        asked = sum(r + 1 for r in range(world))
+        assert grad.tolist() == [2 * rank * asked, (2 * rank + 1) * asked]
+
+
+def test_one_process_gathers_nothing() -> None:
+    rows = torch.randn(3, 2)
+    assert gather_rows(rows) is rows
