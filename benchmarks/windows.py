@@ -93,7 +93,7 @@ def everything(path: Path, batches: int) -> None:
         held = [file[str(at)][:] for at in range(RECORDINGS)]
     for recordings, starts in places(batches):
         kept = np.stack([held[r][s : s + WIDTH] for r, s in zip(recordings, starts, strict=True)])
-        assert kept.shape == (2 * BATCH, WIDTH)
+        assert kept.shape == (2 * BATCH, WIDTH, 1)
 
 
 def sides(folder: Path) -> dict[str, tuple[Callable[[int], None], int]]:
@@ -102,7 +102,6 @@ def sides(folder: Path) -> dict[str, tuple[Callable[[int], None], int]]:
     flat, direct, zscored = pairs(folder, True), pairs(folder, False), pairs(folder, True, "zscore")
     source = flat._reader.source  # type: ignore[attr-defined]
     held = source._flat.clone()
-    out = torch.empty(2 * BATCH, WIDTH)
 
     def gather(batches: int) -> None:
         for recordings, starts in drawn[:batches]:
@@ -110,28 +109,29 @@ def sides(folder: Path) -> dict[str, tuple[Callable[[int], None], int]]:
 
     def copy(batches: int) -> None:
         for recordings, starts in drawn[:batches]:
+            out = torch.empty(2 * BATCH, WIDTH)
             torch.index_select(windows, 0, torch.from_numpy(recordings * LENGTH + starts), out=out)
 
     def run(batches: int) -> None:
         for number in range(batches):
-            out.copy_(runs[number % len(runs)])
+            torch.empty(2 * BATCH, WIDTH).copy_(runs[number % len(runs)])
 
-    drawn, windows = list(places(400)), held.as_strided((len(held) - WIDTH + 1, WIDTH), (1, 1))
-    runs = held[: len(held) // out.numel() * out.numel()].view(-1, 2 * BATCH, WIDTH)
+    drawn, windows = list(places(50)), held.as_strided((len(held) - WIDTH + 1, WIDTH), (1, 1))
+    runs = held[: len(held) // (2 * BATCH * WIDTH) * 2 * BATCH * WIDTH].view(-1, 2 * BATCH, WIDTH)
     return {
-        "copy limit (the same windows out of an array in memory)": (copy, 400),
-        "store, one gather a batch": (gather, 400),
-        "store, loader: draw, gather, two views": (lambda n: stream(flat, n), 400),
-        "store, loader, z-scored windows": (lambda n: stream(zscored, n), 200),
-        "one copy of as many samples in a row": (run, 400),
-        "HDF5 read directly, loader": (lambda n: stream(direct, n), 30),
-        "HDF5, a read a window, plain DataLoader": (lambda n: plain(path, False, n), 10),
+        "copy limit (the same windows out of an array in memory)": (copy, 50),
+        "store, one gather a batch": (gather, 50),
+        "store, loader: draw, gather, two views": (lambda n: stream(flat, n), 100),
+        "store, loader, z-scored windows": (lambda n: stream(zscored, n), 100),
+        "one copy of as many samples in a row": (run, 50),
+        "HDF5 read directly, loader": (lambda n: stream(direct, n), 10),
+        "HDF5, a read a window, plain DataLoader": (lambda n: plain(path, False, n), 3),
         "HDF5, whole recordings, plain DataLoader": (lambda n: plain(path, True, n), 1),
     }
 
 
 def peak_of(folder: Path, side: str) -> None:
-    """Print how far an epoch of one pair a recording drives up memory, in MB: all of it, its own alone."""
+    """Print how far an epoch of one pair a recording drives up memory, in MB."""
     run: Callable[[], object] = {
         "store": lambda: stream(pairs(folder, True), 1),
         "direct": lambda: stream(pairs(folder, False), 1),
@@ -140,9 +140,9 @@ def peak_of(folder: Path, side: str) -> None:
     }[side]
     warm_up()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak that the imports left behind
-    before, own = status("VmRSS"), status("RssAnon")
+    before = status("VmRSS")
     run()
-    print(status("VmHWM") - before, status("RssAnon") - own)
+    print(status("VmHWM") - before)
 
 
 def warm_up() -> None:
@@ -190,27 +190,23 @@ def rates(folder: Path, rounds: int) -> None:
 def memory(folder: Path) -> None:
     command = [sys.executable, __file__, "--folder", str(folder), "--peak"]
     peaks = {
-        side: [float(word) for word in subprocess.check_output([*command, side], text=True).split()]
+        side: float(subprocess.check_output([*command, side], text=True))
         for side in ("store", "direct", "long", "everything")
     }
-    print(
-        "\n| peak memory above the imports | MB | of loading everything | of it, not pages of the file |\n|---|---|---|---|"
-    )
+    print("\n| peak memory above the imports | MB | of loading everything |\n|---|---|---|")
     names = {
         "store": "store, an epoch of one pair a recording",
         "direct": "HDF5 read directly, the same epoch",
-        "long": "store, 64 pairs a recording (pages of the file, which the system may take back)",
+        "long": "store, 64 pairs a recording, nearly all of it pages of the file, which the system takes back at need",
         "everything": "everything loaded, float64 as stored",
     }
     for side, name in names.items():
-        print(
-            f"| {name} | {peaks[side][0]:.1f} | {peaks[side][0] / peaks['everything'][0]:.1%} | {peaks[side][1]:.1f} |"
-        )
+        print(f"| {name} | {peaks[side]:.1f} | {peaks[side] / peaks['everything']:.1%} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--peak", choices=["store", "direct", "long", "everything"])
     arguments = parser.parse_args()

@@ -78,7 +78,7 @@ def victim(folder: Path, phase: str, moment: int, settings: Trainer) -> None:
     owners: dict[str, tuple[Any, str]] = {
         "encode": (Task, "loss"),
         "backward": (Task, "on_before_optimizer_step"),
-        "batch end": (Task, "on_train_batch_end"),
+        "batch end": (Task, "finish_batch"),
         "validation": (Task, "validation_step"),
         "fsync": (checkpoint, "_sync"),
         "digest": (checkpoint, "_digest"),

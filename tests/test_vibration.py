@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from counterpoint.data.base import Draw
+from counterpoint.data.cwru import import_cwru
 from counterpoint.data.ledger import Quarantine
 from counterpoint.data.recordings import Collection, Columns
 from counterpoint.data.sampling import PassSampler, StreamSampler, loader
@@ -223,10 +224,11 @@ def test_bad_recordings_are_counted_by_reason_and_named_and_all_others_used(tmp_
             loading=Loading(cache=cache, quarantine=Quarantine(max_share=0.2)),
             **SMALL,
         )
-        report = data.report()["quarantine"]
-        assert report["total"] == 40
+        report = data.report()
+        assert report["counts"]["quarantined"] == 7
+        assert report["counts"]["recordings"] == 33
         assert {
-            (entry["recording"], entry["row"]): entry["reason"].split(":")[0] for entry in report["rejections"]
+            (entry["recording"], entry["row"]): entry["reason"].split(":")[0] for entry in report["quarantine"]
         } == {
             ("3", 4): "empty",
             ("5", 6): "too short",
@@ -258,6 +260,13 @@ def test_above_the_set_share_or_when_told_bad_recordings_stop_the_run(tmp_path: 
             Vibration(collections=[collection], loading=Loading(quarantine=quarantine), **SMALL)
 
 
+def test_when_nothing_is_usable_the_reasons_are_told_not_what_follows_from_them(tmp_path: Path) -> None:
+    rows = table(4)
+    collection = written(tmp_path, rows, {key: values[:0] for key, values in ramps(rows).items()})
+    with pytest.raises(ValueError, match=r"4 of 4 recordings cannot be used.*empty: 4"):
+        Vibration(collections=[collection], **(SMALL | {"evaluation": Random(seconds=0.1)}))
+
+
 def test_headers_alone_are_checked_when_so_told(tmp_path: Path) -> None:
     rows = table()
     signals = ramps(rows)
@@ -282,7 +291,7 @@ def test_unlabelled_rows_are_pretrained_on_or_refused(tmp_path: Path) -> None:
     assert data.classes == ("B", "IR")
     parts = [data.training("main", part) for part in ("train", "test")]  # type: ignore[arg-type]
     assert sum(int((rows.labels == UNLABELLED).sum()) for rows in parts) == 4
-    assert data.report()["unlabelled"] == 4
+    assert data.report()["counts"]["unlabelled"] == 4
     assert data.report()["classes"] == {"B": 4, "IR": 4}
     with pytest.raises(ValueError, match="label missing: 4"):
         Vibration(collections=[collection], columns=Columns(unlabelled="refuse"), **SMALL)
@@ -301,7 +310,9 @@ def test_select_keeps_rows_by_value(tmp_path: Path) -> None:
 def test_tolerant_spelling_is_told_and_absent_defaults_are_no_error(tmp_path: Path) -> None:
     rows = [{"id": row["Id"], "Sampling Rate": 500, "LABEL": "x" if row["Label"] else "y"} for row in table()]
     data = Vibration(collections=[written(tmp_path, rows, ramps(table()))], **SMALL)
-    assert data.report()["columns"] == [{"Id": "id", "Label": "LABEL", "Sample_rate": "Sampling Rate"}]
+    assert data.report()["columns"] == {
+        str(tmp_path / "metadata.csv"): {"Id": "id", "Label": "LABEL", "Sample_rate": "Sampling Rate"}
+    }
     assert data.specs["vibration"].rate == 500.0
     assert data.classes == ("x", "y")
     with pytest.raises(ValueError, match="no column for Motor"):
@@ -418,7 +429,7 @@ def test_constant_windows_are_zeros_and_counted(tmp_path: Path) -> None:
         values = batch.views[0]["vibration"].values
         assert torch.isfinite(values).all()
         assert (values[batch.ids < 2] == 0).all()
-    assert data.report()["windows_without_spread"] == 6
+    assert data.report()["counts"]["windows without spread"] == 6
 
 
 def test_metadata_columns_feed_the_baseline(tmp_path: Path) -> None:
@@ -466,9 +477,10 @@ def test_the_report_is_json_and_names_its_sources(tmp_path: Path) -> None:
     report = json.loads(json.dumps(Vibration(collections=[collection], **SMALL).report()))
     assert [Path(source["path"]) for source in report["sources"]] == [collection.metadata, collection.signals]
     assert all(len(source["sha256"]) == 64 for source in report["sources"])
-    assert report["recordings"] == 12
+    assert report["counts"]["recordings"] == 12
+    assert report["counts"]["samples"] == 12 * LENGTH
     assert report["folds"]["main"]["train"] + report["folds"]["main"]["test"] == 12
-    assert report["groups"] == 12
+    assert report["counts"]["groups"] == 12
 
 
 def test_duplicate_ids_are_named(tmp_path: Path) -> None:
@@ -476,3 +488,33 @@ def test_duplicate_ids_are_named(tmp_path: Path) -> None:
     rows[7]["Id"] = 3
     with pytest.raises(ValueError, match="stands in rows 4 and 9"):
         Vibration(collections=[written(tmp_path, rows, ramps(table()))], **SMALL)
+
+
+def test_the_published_bearings_leave_a_diameter_out_and_share_no_bearing(data_root: Path, tmp_path: Path) -> None:
+    source = data_root / "vibration" / "cwru_12k"
+    if not source.is_dir():
+        pytest.skip(f"no CWRU recordings at {source}")
+    folder = import_cwru(source, tmp_path / "cwru")
+    data = Vibration(
+        collections=[Collection(metadata=folder / "metadata.csv", signals=folder / "signals.h5")],
+        columns=Columns(group=["bearing"], metadata=["rpm"]),
+        select={"fault_end": ["DE"], "Label": ["B", "IR", "OR"]},
+        views=Views(windows=Disjoint(length=2048), pairs_per_recording=4),
+        evaluation=Sequential(length=2048, stride=2048),
+        split=LeaveOut(column="Fault_level", values=[7, 14, 21], valid=0.0),
+        loading=Loading(cache=tmp_path / "cache"),
+    )
+    assert data.classes == ("B", "IR", "OR")
+    assert data.specs["vibration"].rate == 12_000.0
+    for fold in data.folds:
+        assert data.audit(fold) == []
+        test = data.evaluation(fold, "test")
+        assert set(test.labels.tolist()) == {0, 1, 2}
+        rows = data.training(fold, "train")
+        assert not set(test.groups.tolist()) & set(rows.groups.tolist())
+        batch = next(iter(loader(rows, StreamSampler(rows, batch_size=16, epochs=1, seed=0))))
+        one, other = (view["vibration"].values for view in batch.views)
+        assert one.shape == other.shape == (16, 2048, 1)
+        torch.testing.assert_close(one.mean(1), torch.zeros(16, 1), atol=1e-4, rtol=0)
+        torch.testing.assert_close(one.std(1, correction=0), torch.ones(16, 1), atol=1e-4, rtol=0)
+        assert not torch.equal(one, other)

@@ -70,7 +70,8 @@ def save(checkpoint: Mapping[str, Any], path: Path) -> None:
     tree = json.dumps(_encode(rest, tensors, ""), indent=1)
     weights = {name: value.detach().cpu().contiguous() for name, value in checkpoint["state_dict"].items()}
     try:
-        shutil.rmtree(scratch, ignore_errors=True)
+        for abandoned in path.parent.glob(".*.tmp"):  # of a process that was killed while saving
+            shutil.rmtree(abandoned)
         scratch.mkdir(parents=True)
         save_file({name: value.clone() for name, value in weights.items()}, scratch / WEIGHTS)
         save_file(tensors, scratch / STATE)

@@ -71,9 +71,9 @@ def _options(
 @_complain
 def demo(folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("runs/demo")) -> None:
     """Simulate a fleet of bearings, train and judge an encoder on it, and write a report."""
-    from counterpoint import run
+    from counterpoint import start
 
-    run.demo(folder)
+    print(start.demo(folder))
 
 
 @app.command(epilog="Example: counterpoint check recipes/cwru.yaml")
@@ -135,7 +135,11 @@ def show(
     from counterpoint import recipe as recipes
 
     recipes.import_roles()
-    print(config.describe_choice(name, recipes.Recipe) if name else config.overview(recipes.Recipe))
+    if name:
+        print(config.describe(config.find(name, recipes.ROLES)))
+        return
+    for role in recipes.ROLES:
+        print(f"{role.__name__}: {', '.join(config.choices(role))}")
 
 
 @app.command(epilog="Example: counterpoint schema > recipe.schema.json")
@@ -188,9 +192,12 @@ def describe(
     recipe: Annotated[Path | None, typer.Option(help="Also write a recipe for it.")] = None,
 ) -> None:
     """Say what a folder of recordings holds and how its columns are understood."""
-    from counterpoint import run
+    from counterpoint import start
 
-    print(run.describe(folder, recipe))
+    print(start.describe(folder))
+    if recipe is not None:
+        start.write_recipe(folder, recipe)
+        print(f"wrote {recipe}; next: counterpoint train {recipe}")
 
 
 def main() -> None:

@@ -60,8 +60,9 @@ class Keeper(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when a save is due and no validation follows; leave if a signal came."""
+        """Finish the batch, save when a save is due and no validation follows, leave if a signal came."""
         assert isinstance(pl_module, Task)
+        pl_module.finish_batch(batch_idx)
         whole = pl_module.position % trainer.accumulate_grad_batches == 0
         if whole and self._told_to_leave(trainer, pl_module):
             self._save_last(trainer, pl_module)

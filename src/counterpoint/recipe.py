@@ -17,17 +17,21 @@ import torch
 from counterpoint import config
 from counterpoint.config import Factory
 from counterpoint.data.base import Data
+from counterpoint.data.splits import Split
+from counterpoint.data.windows import Windows
 from counterpoint.encoders.base import Encoder
+from counterpoint.encoders.frontend import Frontend
 from counterpoint.evaluate.probes import KNN, Evaluator, LinearProbe
 from counterpoint.fusion import Concat, Fusion
 from counterpoint.model import Model, build_model
 from counterpoint.objectives import Objective
 from counterpoint.settings import Optimizer, Trainer, Transfer
+from counterpoint.transforms import Transform
 
 if TYPE_CHECKING:
     from counterpoint.task import Task
 
-ROLES = (
+MODULES = (
     "counterpoint.data.vibration",
     "counterpoint.encoders",
     "counterpoint.evaluate",
@@ -35,6 +39,9 @@ ROLES = (
     "counterpoint.objectives",
 )
 """Modules whose import makes every choice of every role known."""
+
+ROLES = (Data, Split, Windows, Transform, Encoder, Frontend, Fusion, Objective, Evaluator)
+"""What a recipe chooses, in the order in which data pass through."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def read(path: Path, overrides: Sequence[str] = (), plugins: Sequence[str] = ())
 
 def import_roles(plugins: Sequence[str] = ()) -> None:
     """Import every module that offers choices, and the plug-ins named."""
-    for module in ROLES:
+    for module in MODULES:
         importlib.import_module(module)
     config.plugins(plugins)
 

@@ -121,8 +121,12 @@ class Task(LightningModule):
             gradients = [p.grad for p in self.parameters() if p.grad is not None]
             self._norm = float(torch.nn.utils.get_total_norm(gradients))
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Advance the position and write the row of the log that is due."""
+    def finish_batch(self, batch_idx: int) -> None:
+        """Advance the position and write the row of the log that is due.
+
+        The keeper calls this before it saves: Lightning's own hook of a module comes after those of callbacks, and
+        a state saved in between would be one batch behind.
+        """
         self.position = batch_idx + 1
         if self.position % self.log_every == 0:
             self._flush()

@@ -62,6 +62,7 @@ class FlatStore(Source):
         self._offsets = np.cumsum(self.lengths) - self.lengths
         self._digests = list(index["digests"])
         self._statistics = {kind: torch.tensor(index["statistics"][kind]) for kind in _KINDS}
+        self._overlapping: dict[int, Tensor] = {}
         total = int(self.lengths.sum()) * self.channels
         if not total:
             self._flat = torch.empty(0)
@@ -92,10 +93,12 @@ class FlatStore(Source):
             return torch.empty(0, length, self.channels)
         if self._ahead:
             self._advise(begin, length)
-        wide = length * self.channels
-        places = len(self._flat) // self.channels - length + 1
-        windows = self._flat.as_strided((places, wide), (self.channels, 1))
-        out = torch.empty(len(begin), wide)
+        windows = self._overlapping.get(length)
+        if windows is None:
+            places = len(self._flat) // self.channels - length + 1
+            windows = self._flat.as_strided((places, length * self.channels), (self.channels, 1))
+            self._overlapping[length] = windows
+        out = torch.empty(len(begin), windows.shape[1])
         torch.index_select(windows, 0, torch.from_numpy(begin), out=out)
         return out.view(len(begin), length, self.channels)
 

@@ -88,6 +88,8 @@ class Vibration(Data):
         self._views, self._windows, self._loading = views, evaluation, loading
         self._ledger = Ledger(loading.quarantine)
         catalogue, total, self._matched = read_catalogue(collections, columns, select, self._ledger)
+        if not catalogue.names:
+            self._ledger.settle(total)
         self._rate = _shared_rate(catalogue, signal)
         self._widths, self._width = views.widths(self._rate), evaluation.width(self._rate)
         catalogue = catalogue.reject(self._ledger, self._too_short(catalogue))

@@ -1,1 +1,49 @@
-"""Scores of frozen embeddings against simple baselines, with intervals by group."""
+"""Scores of frozen embeddings beside those of simple baselines, all with intervals by group."""
+
+from counterpoint.evaluate.baselines import HandFeatures, Majority, ShallowTree, baselines, hand_features
+from counterpoint.evaluate.embeddings import Embeddings, Truth
+from counterpoint.evaluate.features import RandomKernels, summary_statistics
+from counterpoint.evaluate.intervals import Statistic, bootstrap, combine, paired_difference
+from counterpoint.evaluate.metrics import METRICS
+from counterpoint.evaluate.neighbours import nearest
+from counterpoint.evaluate.probes import KNN, Evaluator, LinearProbe, RandomForest
+from counterpoint.evaluate.results import (
+    Result,
+    Score,
+    TableRow,
+    difference,
+    load_results,
+    render,
+    save_results,
+    score_table,
+)
+
+__all__ = [
+    "KNN",
+    "METRICS",
+    "Embeddings",
+    "Evaluator",
+    "HandFeatures",
+    "LinearProbe",
+    "Majority",
+    "RandomForest",
+    "RandomKernels",
+    "Result",
+    "Score",
+    "ShallowTree",
+    "Statistic",
+    "TableRow",
+    "Truth",
+    "baselines",
+    "bootstrap",
+    "combine",
+    "difference",
+    "hand_features",
+    "load_results",
+    "nearest",
+    "paired_difference",
+    "render",
+    "save_results",
+    "score_table",
+    "summary_statistics",
+]

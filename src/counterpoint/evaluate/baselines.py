@@ -122,7 +122,7 @@ class ShallowTree(Evaluator):
 
         train = train.labelled()
         model = DecisionTreeClassifier(max_depth=self.depth, random_state=self.seed)
-        return fit_predict(model, train, test, train.values, test.values)
+        return fit_predict(model, train, test, *standardise(train.values, test.values))
 
 
 def baselines(train: HandFeatures, test: HandFeatures, *, fold: str = "", seed: int = 0) -> list[Result]:

@@ -92,13 +92,13 @@ def _wins_by_group(scores: Float, positive: NDArray[np.bool_], owner: Int, count
     """Won pairs as a quadratic form of the counts: cheap for many rows of few groups."""
     groups = counts.shape[1]
     wins = np.zeros((groups, groups))
-    ours = [np.sort(scores[positive & (owner == g)]) for g in range(groups)]
-    theirs = np.sort(scores[~positive]), owner[~positive][np.argsort(scores[~positive])]
-    for g, mine in enumerate(ours):
-        if mine.size:
-            beaten = mine.size - np.searchsorted(mine, theirs[0], "right")
-            matched = mine.size - np.searchsorted(mine, theirs[0], "left")
-            wins[g] = np.bincount(theirs[1], weights=(beaten + matched) / 2, minlength=groups)
+    _, level = np.unique(scores, return_inverse=True)
+    ours, theirs = level[positive], level[~positive]
+    owner_ours, owner_theirs = owner[positive], owner[~positive]
+    for group in np.unique(owner_ours):
+        held = np.bincount(ours[owner_ours == group], minlength=int(level.max()) + 1)
+        beats = held.sum() - np.cumsum(held) + held / 2
+        wins[group] = np.bincount(owner_theirs, weights=beats[theirs], minlength=groups)
     return np.asarray(np.einsum("rg,rg->r", counts @ wins, counts), np.float64)
 
 

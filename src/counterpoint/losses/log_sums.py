@@ -7,6 +7,7 @@ gradient keep their relative accuracy when the loss is tiny; a sum that holds th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -24,6 +25,9 @@ BARE_EXP_LIMIT = {torch.float32: 75.0, torch.float64: 600.0}
 
 DIRECT_LIMIT = 256
 """Up to this many rows plain operations on the whole matrix are the fastest, and it is smaller than a tile."""
+
+
+LOG2_E = math.log2(math.e)
 
 
 class LogSums(NamedTuple):
@@ -83,7 +87,7 @@ def log_sums(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
     bare = value < BARE_EXP_LIMIT[a.dtype]  # False for NaN, which goes the safe way and comes out
     if max(len(a), len(b)) <= DIRECT_LIMIT:
         return _direct(a, b, scale, sweep, bare)
-    return cast(LogSums, _tiled(a, b, scale, _Plan(value, not bare, sweep)))
+    return cast(LogSums, _tiled(a, b, scale, _Plan(value, LOG2_E if bare else 1.0, not bare, sweep)))
 
 
 def check_scale(scale: Tensor) -> float:
@@ -126,9 +130,17 @@ def _tiled(a: Tensor, b: Tensor, scale: Tensor, plan: _Plan) -> LogSums:
 
 
 class _Plan(NamedTuple):
-    """What the passes know beforehand: the scale as a number, and whether bare exponentials could overflow."""
+    """What the passes know beforehand.
+
+    Attributes:
+        scale: as a number.
+        unit: what the tiles hold is ``unit * l``: LOG2_E for bare exponentials, since 2^x costs half of e^x; else 1.
+        safe: whether bare exponentials could overflow.
+        sweep: as asked for.
+    """
 
     scale: float
+    unit: float
     safe: bool
     sweep: Sweep
 
@@ -142,7 +154,7 @@ class _LogSums(torch.autograd.Function):
         pairs = torch.zeros_like(rows)
         add = _add_safely if plan.safe else _add_exp
         with torch.autocast(a.device.type, enabled=False):
-            for tile in Tiles(a, b, plan.scale, one_set=sweep.one_set).visit():
+            for tile in Tiles(a, b, plan.scale * plan.unit, one_set=sweep.one_set).visit():
                 diagonal, owners = tile.pairs(sweep.offset)
                 pairs[owners] = diagonal
                 diagonal.fill_(-torch.inf)
@@ -150,6 +162,7 @@ class _LogSums(torch.autograd.Function):
                 add(tile, rows, rows if sweep.one_set else columns, sweep)
         for sums in (rows, columns):
             (sums if plan.safe else sums.log_()).clamp_(min=EMPTY)
+        pairs /= plan.unit
         ctx.plan = plan
         ctx.save_for_backward(a, b, rows, columns)
         return rows, columns, pairs
@@ -157,8 +170,8 @@ class _LogSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, None]:
         a, b, rows, columns = ctx.saved_tensors
-        for_rows, for_columns, for_pairs = grads
         plan: _Plan = ctx.plan
+        for_rows, for_columns, for_pairs = (grad / plan.unit for grad in grads)
         sweep = plan.sweep
         if sweep.one_set:
             columns, for_columns = rows, for_rows
@@ -173,9 +186,9 @@ class _LogSums(torch.autograd.Function):
             return result
 
         with torch.autocast(a.device.type, enabled=False):
-            tiles = Tiles(a, b, plan.scale, one_set=sweep.one_set)
+            tiles = Tiles(a, b, plan.scale * plan.unit, one_set=sweep.one_set)
             found = tiles.gradients(with_pairs, need_a=ctx.needs_input_grad[0], need_b=ctx.needs_input_grad[1])
-        return found.a, None if sweep.one_set else found.b, found.scale, None
+        return found.a, None if sweep.one_set else found.b, found.scale * plan.unit, None
 
 
 class _Side(NamedTuple):
@@ -191,7 +204,7 @@ def _mirrors(tile: Tile, sweep: Sweep) -> bool:
 
 
 def _add_exp(tile: Tile, rows: Tensor, columns: Tensor, sweep: Sweep) -> None:
-    e = tile.logits.exp_()
+    e = tile.logits.exp2_()
     rows[tile.rows] += e.sum(1)
     if _mirrors(tile, sweep):
         columns[tile.columns] += e.sum(0)
@@ -212,7 +225,7 @@ def _bare_slope(row: _Side, column: _Side) -> Callable[[Tile], Tensor]:
 
     def slope(tile: Tile) -> Tensor:
         nonlocal space
-        e = tile.logits.exp_()
+        e = tile.logits.exp2_()
         if len(v) == 0:
             return e.mul_(u[tile.rows].unsqueeze(1))
         if len(space) < e.numel():
