@@ -2,8 +2,8 @@
 
     python benchmarks/losses.py [--sizes 4096 8192 16384] [--width 256] [--threads 2] [--rounds 3]
 
-Time: rivals take turns in one process; medians, so that a busy machine slows all alike. Memory: each candidate runs once
-in a fresh process of its own and reports the peak of its resident set (VmHWM, which starts anew with a program; the
+Time: rivals take turns in one process; medians, so that a busy machine slows all alike. Memory: each candidate runs
+once in a fresh process of its own and reports the peak of its resident set (VmHWM, which starts anew with a program; the
 ru_maxrss of a child is at least that of its parent); the peak of a process that runs small losses to load every library
 and then only allocates the embeddings and their gradients is subtracted. Linux only. Normalisation is part of every
 candidate. Rivals: open_clip's ClipLoss from its wheel, the usual SupCon with its N x N mask (Khosla et al.'s program),
@@ -39,7 +39,17 @@ def open_clip_loss() -> Any:
     """open_clip's ClipLoss; its package needs torchvision, so the one file is taken from the wheel."""
     folder = Path(tempfile.gettempdir()) / "counterpoint-open-clip"
     if not list(folder.glob("*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "open_clip_torch==3.3.0", "-d", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "open_clip_torch==3.3.0",
+            "-d",
+            str(folder),
+        ]
         subprocess.run(command, check=True)
     source = folder / "loss.py"
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
@@ -105,7 +115,7 @@ def run(candidate: str, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> float:
     for tensor in inputs:
         tensor.grad = None
     start = time.perf_counter()
-    CANDIDATES[candidate](*inputs).backward()
+    CANDIDATES[candidate](*inputs).backward()  # type: ignore[no-untyped-call]
     return time.perf_counter() - start
 
 
@@ -136,17 +146,17 @@ def measure(size: int, width: int, threads: int, rounds: int) -> list[dict[str, 
     inputs = embeddings(size, width)
     names = [*CANDIDATES, "matmul"]
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(rounds + 1):
+    for name in CANDIDATES:  # warm up
+        run(name, embeddings(1024, width))
+    for _ in range(rounds):
         for name in names:
             if name == "matmul":
                 start = time.perf_counter()
-                _ = inputs[0].detach() @ inputs[1].detach().T
+                torch.mm(inputs[0].detach(), inputs[1].detach().T)
                 taken = time.perf_counter() - start
-                del _
             else:
                 taken = run(name, inputs)
-            if turn:  # the first turn warms up
-                seconds[name].append(taken)
+            seconds[name].append(taken)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     floor = child("nothing", size, width, threads)
     found = []
@@ -174,8 +184,8 @@ def measure(size: int, width: int, threads: int, rounds: int) -> list[dict[str, 
 def markdown(row: dict[str, Any]) -> str:
     return (
         f"| {row['loss']} | {row['N']} | {row['seconds']:.2f} s ({row['matmul_units']:.1f}) | {row['rival']} "
-        f"{row['rival_seconds']:.2f} s ({row['rival_matmul_units']:.1f}) | {row['speedup']:.2f}x | {row['MB']:.0f} MB | "
-        f"{row['rival_MB']:.0f} MB | {row['memory_ratio']:.0f}x |"
+        f"{row['rival_seconds']:.2f} s ({row['rival_matmul_units']:.1f}) | {row['speedup']:.2f}x | "
+        f"{row['MB']:.0f} MB | {row['rival_MB']:.0f} MB | {row['memory_ratio']:.0f}x |"
     )
 
 

@@ -30,9 +30,7 @@ class Objective(ABC):
 class InfoNCE(Objective):
     """Noise contrastive estimation."""
 
-    def __init__(
-        self, dim: int, /, *, temperature: Annotated[float, Field(gt=0)] = 0.07, copy: bool = False
-    ) -> None:
+    def __init__(self, dim: int, /, *, temperature: Annotated[float, Field(gt=0)] = 0.07, copy: bool = False) -> None:
         """Remember the arguments.
 
         Args:

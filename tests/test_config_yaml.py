@@ -61,9 +61,7 @@ def test_what_is_not_a_plain_document_is_refused(tmp_path: Path, text: str, said
 
 
 def test_an_alias_repeats_its_value(tmp_path: Path) -> None:
-    path = at(
-        tmp_path, "root: &r x\nnote: *r\nobjective: &o {type: InfoNCE, temperature: 1}\nheads: {a: *o}\n"
-    )
+    path = at(tmp_path, "root: &r x\nnote: *r\nobjective: &o {type: InfoNCE, temperature: 1}\nheads: {a: *o}\n")
     recipe = load(path, Recipe)
     assert recipe.note == "x"
     assert isinstance(recipe.heads["a"], partial)
@@ -136,9 +134,7 @@ def test_scalars_are_those_of_yaml_1_2(tmp_path: Path, text: str, value: object)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-HARD = st.sampled_from(
-    ["1e-4", "0o17", "no", "~", "", "<<", "=", "1_0", ".nan", "12:30", "- a", "a: b", "#", "\n"]
-)
+HARD = st.sampled_from(["1e-4", "0o17", "no", "~", "", "<<", "=", "1_0", ".nan", "12:30", "- a", "a: b", "#", "\n"])
 VALUES = st.recursive(
     SCALARS | HARD,
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | HARD | st.integers(), inner),

@@ -6,7 +6,6 @@ import math
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytorch_metric_learning import losses as metric_losses
+from pytorch_metric_learning import losses as metric_losses  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,7 +43,17 @@ def open_clip(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """open_clip's loss.py alone, from its wheel: the package itself needs torchvision."""
     folder = tmp_path_factory.getbasetemp().parent / "open_clip_wheel"
     if not list(folder.glob("*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "open_clip_torch==3.3.0", "-d", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "open_clip_torch==3.3.0",
+            "-d",
+            str(folder),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
             pytest.skip(f"pip cannot download open_clip_torch: {done.stderr.strip()[-200:]}")
@@ -140,9 +149,9 @@ def test_sup_con_is_the_naive_loop(path: str) -> None:
 def test_gradcheck(path: str) -> None:
     a, b, scale, keys = rows(7, 3, seed=1), rows(7, 3, seed=2), number(3.0), keys_of(7)
     labels = torch.tensor([1, 1, 0, -1, 0, 1, 5])
-    assert torch.autograd.gradcheck(lambda *x: info_nce(*x, exclude=keys), (a, b, scale))
-    assert torch.autograd.gradcheck(lambda *x: info_nce(*x, hard_negative_weight=0.7), (a, b, scale))
-    assert torch.autograd.gradcheck(lambda *x: info_nce(*x, direction="one-way"), (a, b, scale))
+    assert torch.autograd.gradcheck(lambda x, y, s: info_nce(x, y, s, exclude=keys), (a, b, scale))
+    assert torch.autograd.gradcheck(lambda x, y, s: info_nce(x, y, s, hard_negative_weight=0.7), (a, b, scale))
+    assert torch.autograd.gradcheck(lambda x, y, s: info_nce(x, y, s, direction="one-way"), (a, b, scale))
     assert torch.autograd.gradcheck(lambda x, s: sup_con(x, labels, s), (a, scale))
 
 
@@ -151,7 +160,7 @@ def test_gradient_of_one_input_alone(path: str) -> None:
     full = torch.autograd.grad(info_nce(a, b, scale), [a, b, scale])
     for index in range(3):
         inputs = [x.detach().requires_grad_(i == index) for i, x in enumerate((a, b, scale))]
-        (alone,) = torch.autograd.grad(info_nce(*inputs), inputs[index])
+        (alone,) = torch.autograd.grad(info_nce(inputs[0], inputs[1], inputs[2]), inputs[index])
         torch.testing.assert_close(alone, full[index], rtol=1e-12, atol=1e-12)
 
 
@@ -227,7 +236,7 @@ def test_half_precision_is_computed_in_float32(path: str, dtype: torch.dtype) ->
     with torch.autocast("cpu", torch.bfloat16):
         loss = info_nce(a, b, scale)
         same = sup_con(a, torch.arange(12) // 2, scale)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(float(info_nce(a.float(), b.float(), scale)), rel=1e-6)
     assert float(same) == pytest.approx(float(sup_con(a.float(), torch.arange(12) // 2, scale)), rel=1e-6)
@@ -278,8 +287,6 @@ def test_the_order_of_the_rows_does_not_matter(count: int, seed: int, beta: floa
     keys, order = torch.arange(count) // 2, torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     exclude = [keys] if count > 2 else []
     plain = info_nce(a, b, scale, exclude=exclude, hard_negative_weight=beta)
-    mixed = info_nce(
-        a[order], b[order], scale, exclude=[k[order] for k in exclude], hard_negative_weight=beta
-    )
+    mixed = info_nce(a[order], b[order], scale, exclude=[k[order] for k in exclude], hard_negative_weight=beta)
     assert_same(mixed, plain, [a, b, scale], tolerance=1e-10)
     assert_same(sup_con(a[order], keys[order], scale), sup_con(a, keys, scale), [a, scale], tolerance=1e-10)

@@ -27,9 +27,7 @@ LOSSES: dict[str, LossOf] = {
     "excluding": _excluding,
     "hard": lambda a, b, labels, scale: info_nce(a, b, scale, exclude=[labels], hard_negative_weight=0.5),
     "sup_con": lambda a, b, labels, scale: sup_con(a, labels, scale),
-    "sup_con of two views": lambda a, b, labels, scale: sup_con(
-        torch.cat([a, b]), torch.cat([labels, labels]), scale
-    ),
+    "sup_con of two views": lambda a, b, labels, scale: sup_con(torch.cat([a, b]), torch.cat([labels, labels]), scale),
 }
 PATHS = ["direct", "tiled", "tiled-safe"]
 
@@ -66,7 +64,7 @@ def _inputs() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _result(towers: nn.Module, value: Tensor) -> list[Tensor]:
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     return [value.detach()] + [
         torch.zeros_like(p) if p.grad is None else p.grad for _, p in sorted(towers.named_parameters())
     ]
@@ -83,7 +81,7 @@ def _rank(rank: int, world: int, folder: str) -> None:
             towers = DistributedDataParallel(Towers(loss), find_unused_parameters=name == "sup_con")
             results[f"{name}, {path}"] = _result(towers, towers(*(x[share] for x in _inputs())))
     mine = torch.arange(2.0 * rank, 2.0 * rank + 2).requires_grad_()
-    (gather_rows(mine) * torch.arange(2.0 * world) * (rank + 1)).sum().backward()
+    (gather_rows(mine) * torch.arange(2.0 * world) * (rank + 1)).sum().backward()  # type: ignore[no-untyped-call]
     assert mine.grad is not None
     results["gather"] = [gather_rows(mine.detach()), mine.grad]
     with pytest.raises(ValueError, match="same number of rows, but by rank"):

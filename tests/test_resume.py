@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from toys import Tones, toy_task
 
 from counterpoint import checkpoint
 from counterpoint.checkpoint import load, newest_valid
@@ -20,6 +19,7 @@ from counterpoint.fit import fit, stream_length
 from counterpoint.keeper import Keeper
 from counterpoint.settings import Checkpoints, EarlyStopping, Trainer
 from counterpoint.task import Task
+from toys import Tones, toy_task
 
 SETTINGS = Trainer(epochs=4, batch_size=12, accumulate=1, checkpoints=Checkpoints(every_n_steps=3))
 STEPS = 32

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.data.base import Draw, Rows
-from counterpoint.data.keys import uniforms
 from counterpoint.data.sampling import PassSampler, StreamSampler, loader
+from counterpoint.keys import uniforms
 from counterpoint.types import Batch, Signal
 
 

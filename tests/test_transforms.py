@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.keyed import normal, uniform
+from counterpoint.keys import normal, uniform
 from counterpoint.transforms import (
     AdditiveNoise,
     ChannelDrop,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.data.keys import derive, uniforms
 from counterpoint.data.windows import Disjoint, EvenlySpaced, Random, Sequential, Windows
+from counterpoint.keys import derive, uniforms
 
 STRATEGIES: list[Windows] = [
     Random(length=64, count=5),

@@ -27,9 +27,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Import, generate and describe
 app.add_typer(data_app, name="data")
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML recipe.")]
-Set = Annotated[
-    list[str], typer.Option("--set", metavar="A.B=VALUE", help="Override one value of the recipe.")
-]
+Set = Annotated[list[str], typer.Option("--set", metavar="A.B=VALUE", help="Override one value of the recipe.")]
 Plugins = Annotated[
     list[str],
     typer.Option("--plugin", metavar="MODULE", help="Import a module with encoders or readers of yours."),

@@ -62,9 +62,7 @@ def embed(model: Model, data: Data, rows: Rows, batch_size: int = 256) -> Embedd
     return _embeddings(torch.cat(parts), data, rows)
 
 
-def predict(
-    model: Model, classifier: CrossEntropy, data: Data, rows: Rows, batch_size: int = 256
-) -> Embeddings:
+def predict(model: Model, classifier: CrossEntropy, data: Data, rows: Rows, batch_size: int = 256) -> Embeddings:
     """Class probabilities of every row, in the columns of embeddings."""
     classifier = classifier.cpu().eval()
     with torch.inference_mode():

@@ -25,9 +25,7 @@ class Keeper(Callback):
     misses a validation.
     """
 
-    def __init__(
-        self, folder: Path, checkpoints: Checkpoints, stopping: EarlyStopping | None, validated: bool
-    ) -> None:
+    def __init__(self, folder: Path, checkpoints: Checkpoints, stopping: EarlyStopping | None, validated: bool) -> None:
         """Keep checkpoints under ``folder``; ``validated`` says whether there is a validation split."""
         self.folder = folder
         self.checkpoints = checkpoints

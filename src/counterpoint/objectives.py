@@ -45,9 +45,7 @@ class ContrastHead(nn.Module):
     together with what contrast distorts.
     """
 
-    def __init__(
-        self, dim: int, width: int, temperature: float, tempering: Literal["fixed", "learned"]
-    ) -> None:
+    def __init__(self, dim: int, width: int, temperature: float, tempering: Literal["fixed", "learned"]) -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}; it must be above 0 (0.07 is usual)")

@@ -179,7 +179,5 @@ def load(folder: Path, data: Data, recipe: Recipe) -> tuple[Model, Objective]:
     model, objective = build(recipe, data, seed=0)
     for name, module in (("model", model), ("objective", objective)):
         prefix = f"{name}."
-        module.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        )
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
     return model.eval(), objective.eval()

@@ -158,9 +158,7 @@ def _prepare(folder: Path, recipe: Recipe, data: Data, overwrite: bool) -> None:
 def _recipe_of(folder: Path) -> Recipe:
     path = folder / "recipe.yaml"
     if not path.is_file():
-        raise ValueError(
-            f"{folder} is not a run folder: it has no recipe.yaml; `counterpoint train` makes one"
-        )
+        raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml; `counterpoint train` makes one")
     return read(path)
 
 

@@ -55,9 +55,7 @@ def judge_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
         results.append(evaluator.evaluate(found["train"], found["test"], name=name, fold=fold, seed=seed))
     first = recipe.evaluation.evaluators[0]
     name = f"untrained encoder, {first.name}"
-    results.append(
-        first.evaluate(before["train"], before["test"], name=name, kind="baseline", fold=fold, seed=seed)
-    )
+    results.append(first.evaluate(before["train"], before["test"], name=name, kind="baseline", fold=fold, seed=seed))
     save_results(cell / "predictions.parquet", results)
     return results
 
@@ -147,9 +145,7 @@ def _gains(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
     """Macro-F1 of pre-trained minus scratch at each share of the labels, on the same groups."""
     gains = []
     for fraction in recipe.evaluation.transfer.fractions if recipe.evaluation.transfer else ():
-        sides = [
-            [r for r in results if r.name == transfer_name(fraction, s)] for s in ("pretrained", "scratch")
-        ]
+        sides = [[r for r in results if r.name == transfer_name(fraction, s)] for s in ("pretrained", "scratch")]
         gain = difference(sides[0], sides[1], "macro_f1")
         gains.append({"fraction": fraction, "metric": "macro_f1", **gain._asdict()})
     return gains

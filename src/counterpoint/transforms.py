@@ -17,14 +17,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from counterpoint.keyed import Keys, normal, uniform
+from counterpoint.keys import Int, normal, uniform
 
 
 class Transform(ABC):
     """Base of all transforms: a frozen dataclass whose fields are its settings."""
 
     @abstractmethod
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         """Transform (B, L, C) float values, row i by ``keys[i]``; shape and dtype stay, the input is kept."""
 
 
@@ -42,7 +42,7 @@ class Jitter(Transform):
     def __post_init__(self) -> None:
         _require(self, "std", self.std, 0.0)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         return values + _noise(self, values, keys).mul_(self.std)
 
 
@@ -62,7 +62,7 @@ class AdditiveNoise(Transform):
     def __post_init__(self) -> None:
         _require_order(self, self.low, self.high)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         ratio = _uniform(self, values, keys, 1, self.low, self.high)
         variance = (values - values.mean(1, keepdim=True)).square_().mean(1, keepdim=True)
         scale = variance.sqrt() * _gain(-ratio).unsqueeze(2)
@@ -86,7 +86,7 @@ class Scale(Transform):
         _require_order(self, self.low, self.high)
         _require(self, "low", self.low, 1e-6)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         return values * _uniform(self, values, keys, 1, self.low, self.high).unsqueeze(2)
 
 
@@ -104,7 +104,7 @@ class Flip(Transform):
     def __post_init__(self) -> None:
         _require(self, "probability", self.probability, 0.0, 1.0)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         turned = _uniform(self, values, keys, 1) < self.probability
         return values * torch.where(turned, -1.0, 1.0).to(values).unsqueeze(2)
 
@@ -123,7 +123,7 @@ class ChannelDrop(Transform):
     def __post_init__(self) -> None:
         _require(self, "probability", self.probability, 0.0, 1.0)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         draws = _uniform(self, values, keys, values.shape[2])
         kept = (draws >= self.probability) | (draws == draws.max(1, keepdim=True).values)
         return values * kept.to(values.dtype).unsqueeze(1)
@@ -146,7 +146,7 @@ class TimeMask(Transform):
         _require(self, "share", self.share, 0.0, 1.0)
         _require(self, "spans", self.spans, 1)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         kept = _outside(_uniform(self, values, keys, self.spans), values.shape[1], self.share)
         return values * kept.unsqueeze(2)
 
@@ -168,7 +168,7 @@ class FrequencyMask(Transform):
         _require(self, "share", self.share, 0.0, 1.0)
         _require(self, "spans", self.spans, 1)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         draws = _uniform(self, values, keys, self.spans)
         return _filtered(values, _outside(draws, values.shape[1] // 2 + 1, self.share).unsqueeze(1))
 
@@ -192,7 +192,7 @@ class Equaliser(Transform):
         _require(self, "gain_db", self.gain_db, 0.0)
         _require(self, "knots", self.knots, 2)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         rows, length, channels = values.shape
         gains = _uniform(self, values, keys, channels * self.knots, -self.gain_db, self.gain_db)
         place = torch.linspace(0, self.knots - 1, length // 2 + 1, dtype=values.dtype, device=values.device)
@@ -221,7 +221,7 @@ class Resample(Transform):
         _require(self, "low", self.low, 1e-6)
         _require(self, "high", self.high, 1e-6, 2.0)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         last = values.shape[1] - 1
         speed = _uniform(self, values, keys, 1, self.low, self.high).double()
         place = last - (last - torch.arange(last + 1, device=values.device) * speed).abs()
@@ -244,21 +244,21 @@ class Shift(Transform):
     def __post_init__(self) -> None:
         _require(self, "share", self.share, 0.0, 1.0)
 
-    def __call__(self, values: Tensor, keys: Keys) -> Tensor:
+    def __call__(self, values: Tensor, keys: Int) -> Tensor:
         length = values.shape[1]
         offset = (_uniform(self, values, keys, 1).double() * (self.share * length)).long()
         return _picked(values, (torch.arange(length, device=values.device) - offset) % length)
 
 
 def _uniform(
-    transform: Transform, values: Tensor, keys: Keys, count: int, low: float = 0.0, high: float = 1.0
+    transform: Transform, values: Tensor, keys: Int, count: int, low: float = 0.0, high: float = 1.0
 ) -> Tensor:
     """(B, count) between low and high, of the dtype and on the device of the values."""
     draws = torch.from_numpy(uniform(keys, count, type(transform).__name__)).to(values)
     return low + (high - low) * draws
 
 
-def _noise(transform: Transform, values: Tensor, keys: Keys) -> Tensor:
+def _noise(transform: Transform, values: Tensor, keys: Int) -> Tensor:
     """White noise of unit variance in the shape of the values."""
     return normal(keys, values.shape[1:].numel(), type(transform).__name__).view(values.shape).to(values)
 

@@ -55,9 +55,7 @@ def select(role: type, value: Any) -> tuple[type, dict[str, Any]]:
         case _ if is_role(role):
             raise ConfigError([Problem((), f"should name one of {listed} by its 'type', not {echo(value)}")])
         case _:
-            raise ConfigError(
-                [Problem((), f"should be a mapping of the keys of {listed}, not {echo(value)}")]
-            )
+            raise ConfigError([Problem((), f"should be a mapping of the keys of {listed}, not {echo(value)}")])
     if not isinstance(name, str) or name not in known:
         hint = suggestion(str(name), known) or f"; there are {listed}"
         raise ConfigError([Problem(path, f"unknown {role.__name__} {echo(name)}{hint}")])
@@ -187,9 +185,7 @@ def _problems(cls: type, value: Any, failure: ValidationError) -> Iterator[Probl
             needs = f"missing; {cls.__name__} needs '{name}': {spell(known[name].annotation)}"
             yield Problem((*path, name), needs, at="key")
         elif kind == "extra_forbidden":
-            listed = (
-                f"; {cls.__name__} takes {', '.join(known)}" if known else f"; {cls.__name__} takes no keys"
-            )
+            listed = f"; {cls.__name__} takes {', '.join(known)}" if known else f"; {cls.__name__} takes no keys"
             hint = suggestion(str(path[-1]), known) or listed
             yield Problem(path, f"unknown key{hint}", at="key")
         elif isinstance(cause, ConfigError):
@@ -201,9 +197,7 @@ def _problems(cls: type, value: Any, failure: ValidationError) -> Iterator[Probl
 
 
 def _said(message: str, kind: str, value: Any) -> str:
-    message = (
-        message if kind == "literal_error" else message.replace("tuple", "list").replace("Tuple", "List")
-    )
+    message = message if kind == "literal_error" else message.replace("tuple", "list").replace("Tuple", "List")
     message = message.replace("is not a", "should be a").replace("valid dictionary", "mapping")
     message = message.replace(" for <class 'pathlib.Path'>", "")
     if not message.startswith("Input should "):

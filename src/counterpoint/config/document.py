@@ -158,9 +158,7 @@ class _Reading:
                 return [self.value(item, (*path, at), self.where(item)) for at, item in enumerate(node.value)]
             case yaml.ScalarNode() if kind in {"str", "null", "bool", "int", "float"}:
                 return self.scalar(node, path, kind)
-        self.problems.append(
-            Problem(path, f"the tag '{node.tag}' is not allowed: plain values only", self.where(node))
-        )
+        self.problems.append(Problem(path, f"the tag '{node.tag}' is not allowed: plain values only", self.where(node)))
         return None
 
     def mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str | int, Any]:

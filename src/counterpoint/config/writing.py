@@ -78,9 +78,7 @@ def plain(value: Any, path: Keys) -> Any:
             return {key: plain(item, (*path, key)) for key, item in value.items()}
         case partial(func=type() as cls):
             if value.args:
-                raise ConfigError(
-                    [Problem(path, f"{cls.__name__} is given arguments by position; name them")]
-                )
+                raise ConfigError([Problem(path, f"{cls.__name__} is given arguments by position; name them")])
             return _arguments(cls, value.keywords, path)
         case type():
             return _arguments(value, {}, path)
@@ -108,6 +106,4 @@ def _arguments(cls: type, given: dict[str, Any], path: Keys) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems)
     named = {"type": cls.__name__} if has_role(cls) else {}
-    return named | {
-        name: plain(given.get(name, parameter.default), (*path, name)) for name, parameter in known.items()
-    }
+    return named | {name: plain(given.get(name, parameter.default), (*path, name)) for name, parameter in known.items()}

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.data.keys import Int
 from counterpoint.data.recordings import Catalogue
 from counterpoint.data.splits import text
+from counterpoint.keys import Int
 
 _ONE_HOT = 64
 

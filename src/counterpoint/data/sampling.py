@@ -18,7 +18,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
 from counterpoint.data.base import Draw, Rows
-from counterpoint.data.keys import Int, derive, uniforms
+from counterpoint.keys import Int, derive, uniforms
 from counterpoint.types import Batch
 
 _ORDER, _TURN, _DRAW = 11, 12, 13

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.hdf5 import Hdf5Signals
-from counterpoint.data.keys import Int
 from counterpoint.data.signals import (
     Float,
     Normalise,
@@ -23,6 +22,7 @@ from counterpoint.data.signals import (
     resampled_length,
     statistics,
 )
+from counterpoint.keys import Int
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.data.keys import Int, derive, uniforms
+from counterpoint.keys import Int, derive, uniforms
 
 Value = str | int | float
 Columns = Mapping[str, Sequence[Value | None]]

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.hdf5 import Hdf5Signals
-from counterpoint.data.keys import Int
 from counterpoint.data.signals import Normalise, SignalConfig, pick_channels, resample, statistics
 from counterpoint.data.sources import Recording, Source
+from counterpoint.keys import Int
 
 _MAGIC = b"CPSTORE1"
 _TRAILER = 8 + 32 + len(_MAGIC)

@@ -14,7 +14,6 @@ import numpy as np
 
 from counterpoint.data.audit import audit, content_values
 from counterpoint.data.base import Data, Rows, SplitName
-from counterpoint.data.keys import Int
 from counterpoint.data.labelling import labelling, ordered
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
 from counterpoint.data.recordings import (
@@ -30,6 +29,7 @@ from counterpoint.data.splits import ByGroup, Fold, Split, text
 from counterpoint.data.store import flat_store
 from counterpoint.data.views import PairRows, Views, WindowReader, WindowRows
 from counterpoint.data.windows import EvenlySpaced, Windows
+from counterpoint.keys import Int
 from counterpoint.types import SignalSpec
 
 

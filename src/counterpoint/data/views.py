@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.base import Draw, Rows
-from counterpoint.data.keys import Int, derive, uniforms
 from counterpoint.data.labelling import Labelling
 from counterpoint.data.signals import SignalConfig, apply, window_statistics
 from counterpoint.data.sources import Source
 from counterpoint.data.windows import Disjoint, Windows
+from counterpoint.keys import Int, derive, uniforms
 from counterpoint.transforms import Transform
 from counterpoint.types import Batch, Signal
 

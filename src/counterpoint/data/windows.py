@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.data.keys import Int, derive, uniforms
+from counterpoint.keys import Int, derive, uniforms
 
 _INDEX, _START = 1, 2
 
