@@ -15,7 +15,8 @@ import torch
 
 from counterpoint import checkpoint
 from counterpoint.checkpoint import load, newest_valid
-from counterpoint.fit import fit, stream_length
+from counterpoint.data.sampling import stream_length
+from counterpoint.fit import fit
 from counterpoint.keeper import Keeper
 from counterpoint.settings import Checkpoints, EarlyStopping, Trainer
 from counterpoint.task import Task
@@ -29,7 +30,7 @@ CONTEXT.set_forkserver_preload(["counterpoint.fit", "toys"])
 
 def train(folder: Path, settings: Trainer = SETTINGS) -> Task:
     rows, valid = Tones(24), Tones(12, repeats=2)
-    steps, _ = stream_length(rows, settings)
+    steps, _ = stream_length(rows, settings.batch_size, settings.epochs)
     assert steps == STEPS
     task = toy_task(-(-steps // settings.accumulate))
     fit(task, rows, valid, settings=settings, seed=3, folder=folder)

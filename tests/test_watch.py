@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from counterpoint.watch import MIN_RECORDS, Record, findings
+from counterpoint.log import Record
+from counterpoint.watch import MIN_RECORDS, findings
 
 
 def log(rows: int = 30, **changes: float) -> list[Record]:

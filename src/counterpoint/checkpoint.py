@@ -41,7 +41,7 @@ class SafeCheckpoint(CheckpointIO):
         """Write a checkpoint folder."""
         save(checkpoint, Path(path))
 
-    def load_checkpoint(  # type: ignore[override]
+    def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint folder; tensors come on the CPU and Lightning moves them."""

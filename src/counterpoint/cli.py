@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -61,6 +62,8 @@ def _options(
 ) -> None:
     global _debug
     _debug = debug
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("counterpoint").setLevel(logging.INFO)
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 

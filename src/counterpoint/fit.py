@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import sys
@@ -17,8 +15,9 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from counterpoint.checkpoint import SafeCheckpoint, load, newest_valid
 from counterpoint.data.base import Rows
-from counterpoint.data.sampling import StreamSampler, loader
+from counterpoint.data.sampling import StreamSampler, loader, stream_length
 from counterpoint.keeper import Keeper
+from counterpoint.log import write_log
 from counterpoint.settings import Hardware
 from counterpoint.settings import Trainer as Settings
 from counterpoint.task import Task
@@ -59,12 +58,6 @@ class Streams(LightningDataModule):
         return loader(rows, sampler, self.settings.hardware.workers)
 
 
-def stream_length(rows: Rows, settings: Settings) -> tuple[int, int]:
-    """Batches of the whole run and of one epoch, over all ranks."""
-    sampler = StreamSampler(rows, batch_size=settings.batch_size, epochs=settings.epochs, seed=0)
-    return len(sampler), sampler.steps_per_epoch
-
-
 def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, folder: Path) -> None:
     """Train a task on its stream of batches, from the newest whole checkpoint in ``folder`` if there is one.
 
@@ -85,10 +78,13 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
     for complaint in complaints:
         LOG.warning("%s; going on from the one before it", complaint)
     position = 0 if newest is None else int(load(newest)["counterpoint"]["position"])
-    total, per_epoch = stream_length(rows, settings)
+    total, per_epoch = stream_length(rows, settings.batch_size, settings.epochs)
     validated = len(set(valid.ids.tolist())) > 1
     interval = min(total, per_epoch * settings.monitor.validate_every)
     trainer = _lightning_trainer(settings, folder, interval, validated)
+    if settings.hardware.precision == "64-true":
+        # Lightning loads a checkpoint before it widens the model, and would round what it loads.
+        task.double()
     with warnings.catch_warnings():
         # The stream resumes by position, which Lightning cannot see; one prefetch thread beats workers.
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before.*")
@@ -101,13 +97,13 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
             weights_only=False,
         )
     if trainer.is_global_zero:
-        write_history(task.history, folder / "metrics.csv")
+        write_log(task.history, folder / "metrics.csv")
 
 
 def _lightning_trainer(settings: Settings, folder: Path, interval: int, validated: bool) -> Trainer:
     hardware, monitor = settings.hardware, settings.monitor
     callbacks: list[Callback] = [
-        Keeper(folder / "checkpoints", settings.checkpoints, settings.early_stopping, validated)
+        Keeper(folder / "checkpoints", settings.checkpoints, settings.early_stopping, interval if validated else 0)
     ]
     if monitor.device_stats == "on":
         callbacks.insert(0, DeviceStatsMonitor())
@@ -154,15 +150,3 @@ def _tracker(name: str, folder: Path) -> Logger:
             f"trainer.monitor.trackers asks for {name}, which is not installed ({error}): "
             "pip install 'counterpoint[track]' or the tracker's own package"
         ) from error
-
-
-def write_history(history: list[dict[str, float]], path: Path) -> None:
-    """Write the rows of a log as CSV, a column for every value any row has, atomically."""
-    columns = list(dict.fromkeys(name for record in history for name in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="")
-    writer.writeheader()
-    writer.writerows(history)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(text.getvalue(), encoding="utf-8")
-    scratch.replace(path)

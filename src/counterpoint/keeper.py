@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from pathlib import Path
 from types import FrameType
@@ -12,6 +13,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from counterpoint.settings import Checkpoints, EarlyStopping
 from counterpoint.task import Task
+from counterpoint.watch import findings
+
+LOG = logging.getLogger("counterpoint")
 
 
 class Interrupted(SystemExit):
@@ -25,17 +29,18 @@ class Keeper(Callback):
     misses a validation.
     """
 
-    def __init__(self, folder: Path, checkpoints: Checkpoints, stopping: EarlyStopping | None, validated: bool) -> None:
-        """Keep checkpoints under ``folder``; ``validated`` says whether there is a validation split."""
+    def __init__(self, folder: Path, checkpoints: Checkpoints, stopping: EarlyStopping | None, interval: int) -> None:
+        """Keep checkpoints under ``folder``; ``interval`` is the batches between validations, 0 for none."""
         self.folder = folder
         self.checkpoints = checkpoints
         self.stopping = stopping
-        self.validated = validated
+        self.interval = interval
         self.best: list[tuple[float, int]] = []
         self.stop_best = float("inf")
         self.waited = 0
         self._signal = 0
         self._saved = -1
+        self._warned: set[str] = set()
 
     def state_dict(self) -> dict[str, Any]:
         """Best scores and the patience used up."""
@@ -60,13 +65,16 @@ class Keeper(Callback):
     ) -> None:
         """Finish the batch, save when a save is due and no validation follows, leave if a signal came."""
         assert isinstance(pl_module, Task)
+        rows = len(pl_module.history)
         pl_module.finish_batch(batch_idx)
+        if len(pl_module.history) > rows:
+            self._warn(pl_module)
         whole = pl_module.position % trainer.accumulate_grad_batches == 0
         if whole and self._told_to_leave(trainer, pl_module):
             self._save_last(trainer, pl_module)
             raise Interrupted(128 + self._signal)
         due = self.checkpoints.every_n_steps and trainer.global_step % self.checkpoints.every_n_steps == 0
-        if whole and due and not self._validation_follows(trainer, pl_module):
+        if whole and due and not self._validation_follows(pl_module):
             self._save_last(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -124,8 +132,15 @@ class Keeper(Callback):
     def _exhausted(self) -> bool:
         return self.stopping is not None and self.waited >= self.stopping.patience
 
-    def _validation_follows(self, trainer: Trainer, task: Task) -> bool:
-        return self.validated and task.position % int(trainer.val_check_batch) == 0
+    def _validation_follows(self, task: Task) -> bool:
+        return self.interval > 0 and task.position % self.interval == 0
+
+    def _warn(self, task: Task) -> None:
+        for sentence in findings(task.history):
+            cause = sentence.split(":")[0]
+            if cause not in self._warned:
+                self._warned.add(cause)
+                LOG.warning("step %d: %s", task.global_step, sentence)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

@@ -2,8 +2,8 @@
 
 The hash is splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): a
 bijection of 64 bits, hence distinct counters give distinct numbers. ``derive`` and ``uniforms`` choose: few numbers
-a key, of 53 bits. ``uniform`` and ``normal`` make noise: many numbers a key, of 23 bits, from a hash of 32 bits. Seeding a
-generator a row would cost more than the few numbers that a row needs. Good for augmentation, not for cryptography.
+a key, of 53 bits. ``uniform`` and ``normal`` make noise: many numbers a key, of 23 bits, from a hash of 32 bits.
+Seeding a generator a row would cost more than the few numbers that a row needs. Not for cryptography.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import torch
 from counterpoint import config
 from counterpoint.config import Factory
 from counterpoint.data.base import Data
+from counterpoint.data.sampling import stream_length
 from counterpoint.data.splits import Split
 from counterpoint.data.windows import Windows
 from counterpoint.encoders.base import Encoder
@@ -137,14 +138,14 @@ def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     Returns:
         The task in its final state.
     """
-    from counterpoint.fit import fit, stream_length
+    from counterpoint.fit import fit
     from counterpoint.task import Task
 
     model, objective = build(recipe, data, seed)
     if recipe.trainer.hardware.compile != "off":
         model.compile(mode=recipe.trainer.hardware.compile)
     rows, valid = data.training(fold, "train"), data.training(fold, "valid")
-    batches, _ = stream_length(rows, recipe.trainer)
+    batches, _ = stream_length(rows, recipe.trainer.batch_size, recipe.trainer.epochs)
     task = Task(
         model,
         objective,

@@ -14,33 +14,54 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint import config
-from counterpoint.data.base import Data
+from counterpoint.data.base import Data, Rows
+from counterpoint.data.sampling import StreamSampler, stream_length
 from counterpoint.evaluate.results import Result, render
+from counterpoint.log import read_log
+from counterpoint.model import Model
+from counterpoint.objectives import Objective
 from counterpoint.recipe import Recipe, build, load, read, train_cell
 from counterpoint.report import write_report
 from counterpoint.scores import cell_folder, judge_cell, judge_fold, judge_transfer, summarise
+from counterpoint.watch import findings
 
 LOG = logging.getLogger("counterpoint")
 
 
 def check(recipe: Recipe) -> str:
-    """Read the data, divide them, build the model, and say what was found.
+    """Read the data, divide them, build the model, score one batch, and say what was found.
 
     Raises:
         ValueError: for what cannot work: unusable recordings, splits that leak, a model that does not fit.
     """
     data = recipe.data()
     refuse_leaks(data)
-    model, objective = build(recipe, data, recipe.seeds[0])
-    lines = [f"data: {json.dumps(data.report()['counts'])}, classes {', '.join(data.classes) or 'none'}"]
+    account = data.report()
+    lines = [f"data: {json.dumps(account['counts'])}, classes {json.dumps(account['classes'])}"]
     for fold in data.folds:
+        rows = data.training(fold, "train")
+        steps, per_epoch = stream_length(rows, recipe.trainer.batch_size, recipe.trainer.epochs)
         sizes = {split: len(data.evaluation(fold, split)) for split in ("train", "valid", "test")}
-        lines.append(f"fold {fold}: windows to evaluate {json.dumps(sizes)}, no overlap found")
+        lines.append(f"fold {fold}: no overlap found; {steps} steps, {per_epoch} an epoch; windows {json.dumps(sizes)}")
+    model, objective = build(recipe, data, recipe.seeds[0])
     for name, module in (("model", model), ("objective", objective)):
         count = sum(p.numel() for p in module.parameters())
         trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
         lines.append(f"{name}: {count:,} parameters, {trained:,} trained")
+    lines.append(_first_batch(recipe, data.training(data.folds[0], "train"), model, objective))
     return "\n".join(lines)
+
+
+def _first_batch(recipe: Recipe, rows: Rows, model: Model, objective: Objective) -> str:
+    """The loss of the first batch beside the value that means nothing is told apart."""
+    import torch
+
+    sampler = StreamSampler(rows, batch_size=recipe.trainer.batch_size, epochs=1, seed=recipe.seeds[0])
+    batch = rows.__getitems__(next(iter(sampler)))
+    with torch.no_grad():
+        encoded = [model(view) for view in batch.views]
+        loss, collapse = objective(encoded, batch), objective.diagnose(encoded, batch)["collapse"]
+    return f"first batch: loss {loss.value:.3f}, nothing told apart is {collapse:.3f}"
 
 
 def refuse_leaks(data: Data) -> None:
@@ -67,7 +88,7 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
 
     data = recipe.data()
     refuse_leaks(data)
-    leader = rank_zero_only.rank == 0
+    leader = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if leader:
         _prepare(folder, recipe, data, overwrite)
     for fold in data.folds:
@@ -127,13 +148,19 @@ def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
     scores |= {
         "name": folder.name,
         "simulated": account["simulated"],
-        "findings": [],
+        "findings": _findings(folder),
         "command": f"counterpoint train {folder / 'recipe.yaml'} --out {folder}",
     }
     _write_json(folder / "scores.json", scores)
     report = write_report(folder)
     note = "The recordings are SIMULATED.\n" if account["simulated"] else ""
     return f"{render(scores['rows'])}\n\n{note}{scores['verdict']}\nReport: {report}"
+
+
+def _findings(folder: Path) -> list[str]:
+    """What the watch says of each cell's log."""
+    logs = sorted(folder.glob("cells/*/metrics.csv"))
+    return [f"{path.parent.name}: {sentence}" for path in logs for sentence in findings(read_log(path))]
 
 
 def _prepare(folder: Path, recipe: Recipe, data: Data, overwrite: bool) -> None:

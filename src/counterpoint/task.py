@@ -12,12 +12,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from counterpoint.checkpoint import rng_state, set_rng_state
+from counterpoint.log import Record
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
 from counterpoint.settings import Optimizer
 from counterpoint.types import Batch, Loss
-
-Record = dict[str, float]
 
 
 class NonFiniteLossError(ValueError):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from counterpoint.data.base import Data, Draw, Rows
+from counterpoint.data.sampling import stream_length
 from counterpoint.embed import Subset, predict
 from counterpoint.evaluate.embeddings import Embeddings
+from counterpoint.model import Model
 from counterpoint.objectives import CrossEntropy
 from counterpoint.recipe import Recipe, build, load
 from counterpoint.settings import Checkpoints, Monitor, Optimizer, Trainer, Transfer
@@ -70,8 +71,8 @@ def transfer_cell(
 
 def _fine_tune(
     recipe: Recipe, settings: Transfer, data: Data, rows: Rows, start: Start, seed: int, cell: Path
-) -> tuple[torch.nn.Module, CrossEntropy]:
-    from counterpoint.fit import fit, stream_length
+) -> tuple[Model, CrossEntropy]:
+    from counterpoint.fit import fit
     from counterpoint.task import Task
 
     model, classifier = build(recipe, data, seed, CrossEntropy)
@@ -84,7 +85,7 @@ def _fine_tune(
         model,
         classifier,
         Optimizer(lr=settings.lr, weight_decay=recipe.optimizer.weight_decay),
-        total_steps=stream_length(rows, trainer)[0],
+        total_steps=stream_length(rows, trainer.batch_size, trainer.epochs)[0],
         encoder_lr=settings.encoder_lr if pretrained else settings.lr,
         freeze=settings.freeze if pretrained else 0.0,
         names=data.names,

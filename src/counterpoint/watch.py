@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-Record = dict[str, float]
+from counterpoint.log import Record
 
 MIN_RECORDS = 6
 """Rows of the log before anything is said: a warm-up looks like a disease."""

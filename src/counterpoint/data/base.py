@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from counterpoint.types import Batch, SignalSpec
 
-SplitName = Literal["train", "valid", "test"]
+SplitName = Literal["train", "valid", "test", "all"]
 Int = NDArray[np.int64]
 
 

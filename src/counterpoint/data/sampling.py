@@ -85,6 +85,16 @@ class StreamSampler(Sampler[list[Draw]]):
             yield [Draw(row, key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
 
 
+def stream_length(rows: Rows, batch_size: int, epochs: int) -> tuple[int, int]:
+    """Batches of a whole run and of one of its epochs.
+
+    Raises:
+        ValueError: as ``StreamSampler``.
+    """
+    sampler = StreamSampler(rows, batch_size=batch_size, epochs=epochs, seed=0)
+    return len(sampler), sampler.steps_per_epoch
+
+
 def _check_batch(batch_size: int, epochs: int, world: int) -> None:
     if batch_size < 2:
         raise ValueError(f"batch_size must be at least 2, not {batch_size}: a row alone has no negatives")

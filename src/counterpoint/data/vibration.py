@@ -190,7 +190,8 @@ class Vibration(Data):
         return self._folds[name]
 
     def _part(self, fold: str, split: SplitName) -> Int:
-        rows: Int = getattr(self._fold(fold), split)
+        parts = self._fold(fold)._asdict() | {"all": np.arange(len(self.names))}
+        rows: Int = parts[split]
         return rows
 
     def _signals(self, rows: Int) -> Int:

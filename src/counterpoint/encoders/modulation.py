@@ -45,8 +45,8 @@ class ModulationSpectrum(Frontend):
         width = spec.length // 2 // bands if bands > 0 else 0
         if not 1 <= rates <= width:
             raise ValueError(
-                f"ModulationSpectrum: {bands} bands of windows of {spec.length} samples are {width} lines wide and show "
-                f"1 to {width} rates, not {rates}; choose fewer bands, fewer rates or longer windows"
+                f"ModulationSpectrum: {bands} bands of windows of {spec.length} samples are {width} lines wide and "
+                f"show 1 to {width} rates, not {rates}; choose fewer bands, fewer rates or longer windows"
             )
         if smooth < 1 or smooth % 2 == 0:
             raise ValueError(f"ModulationSpectrum: smooth is {smooth}; choose an odd number of lines, 1 or more")
@@ -74,7 +74,8 @@ class ModulationSpectrum(Frontend):
         envelope = envelope / (envelope.mean(-1, keepdim=True) + 1e-9) - 1
         taper = torch.hann_window(2 * self.width, periodic=False, dtype=values.dtype, device=values.device)
         spectrum = torch.fft.rfft(envelope * taper).abs()[..., 1 : self.rates + 1] / self.width
-        return (spectrum + 1e-6).sqrt()
+        root: Tensor = (spectrum + 1e-6).sqrt()
+        return root
 
 
 @final
@@ -114,7 +115,8 @@ class BandPowers(Frontend):
         power = torch.fft.rfft(values * taper).abs().square()[..., 1:]
         width = power.shape[-1] // self.bands
         cut = power[..., : width * self.bands].unflatten(-1, (self.bands, width))
-        return (cut.mean(-1) + 1e-6).log()
+        powers: Tensor = (cut.mean(-1) + 1e-6).log()
+        return powers
 
 
 def _whole(signal: Signal, spec: SignalSpec, elements: int, name: str) -> tuple[Tensor, Tensor | None]:
