@@ -1,4 +1,4 @@
-"""Train the toy on some processes: ``python distributed_run.py FOLDER DEVICES``. Lightning runs this file once a rank."""
+"""Train the toy: ``python distributed_run.py FOLDER DEVICES``. Lightning runs this file once a rank."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import torch
-from toys import Tones, toy_task
 
 from counterpoint.data.sampling import stream_length
 from counterpoint.fit import fit
 from counterpoint.settings import Checkpoints, Hardware, Trainer
+from toys import Tones, toy_task
 
 
 def main(folder: Path, devices: int) -> None:

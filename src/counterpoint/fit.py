@@ -81,7 +81,7 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
     total, per_epoch = stream_length(rows, settings.batch_size, settings.epochs)
     validated = len(set(valid.ids.tolist())) > 1
     interval = min(total, per_epoch * settings.monitor.validate_every)
-    trainer = _lightning_trainer(settings, folder, interval, validated)
+    trainer = lightning_trainer(settings, folder, interval, validated)
     if settings.hardware.precision == "64-true":
         # Lightning loads a checkpoint before it widens the model, and would round what it loads.
         task.double()
@@ -100,7 +100,7 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
         write_log(task.history, folder / "metrics.csv")
 
 
-def _lightning_trainer(settings: Settings, folder: Path, interval: int, validated: bool) -> Trainer:
+def lightning_trainer(settings: Settings, folder: Path, interval: int, validated: bool) -> Trainer:
     hardware, monitor = settings.hardware, settings.monitor
     callbacks: list[Callback] = [
         Keeper(folder / "checkpoints", settings.checkpoints, settings.early_stopping, interval if validated else 0)

@@ -43,6 +43,11 @@ class Collected:
         """The cells of a canonical column as text; empty where there is no such column."""
         return [text(cell) for cell in self.table.columns[self.columns[name]]] if name in self.columns else []
 
+    def rates(self) -> dict[str, float]:
+        """Samples a second by id, of the rows that say so."""
+        cells = zip(self.cells("Id"), self.cells("Sample_rate"), strict=False)
+        return {key: float(rate) for key, rate in cells if rate and key in self.shapes}
+
 
 def collect(folder: Path) -> Collected:
     """Find the table and the HDF5 file of a folder.
@@ -116,15 +121,17 @@ def recipe_for(folder: Path, cache: Path) -> str:
         cache: where the flat store goes.
     """
     found = collect(folder)
-    shortest = min(length for length, _ in found.shapes.values())
-    window = min(WINDOW, shortest // 2)
-    rates = {float(rate) for rate in found.cells("Sample_rate") if rate}
+    rates = found.rates()
+    rate = min(rates.values(), default=0.0)
+    # Recordings of several rates are brought to the lowest, which makes the faster ones shorter.
+    lengths = [length * rate / rates[key] if rates.get(key) else length for key, (length, _) in found.shapes.items()]
+    window = min(WINDOW, int(min(lengths)) // 2)
     group = [found.columns["bearing"]] if "bearing" in found.columns else [found.columns["Id"]]
     data = {
         "type": "Vibration",
         "collections": [{"metadata": str(found.table.path.absolute()), "signals": str(found.signals.absolute())}],
         "columns": {"group": group},
-        "signal": {"rate": min(rates)} if len(rates) > 1 else {},
+        "signal": {"rate": rate} if len(set(rates.values())) > 1 else {},
         "split": {"type": "ByGroup", "test": 0.3, "valid": 0.1},
         "views": {
             "windows": {"type": "Disjoint", "length": window},
