@@ -68,6 +68,13 @@ def _options(
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
+def _looked_at(path: Path) -> None:
+    """Raise what is wrong with the YAML of a recipe at once, before anything heavy is imported."""
+    from counterpoint import config
+
+    config.read_document(path)
+
+
 @app.command(epilog="Example: counterpoint demo runs/demo")
 @_complain
 def demo(folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("runs/demo")) -> None:
@@ -81,6 +88,7 @@ def demo(folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("
 @_complain
 def check(recipe: RecipePath, set_: Set = [], plugin: Plugins = []) -> None:  # noqa: B006 - typer copies
     """Read recipe and data, build the model, and say what is wrong, before any step is taken."""
+    _looked_at(recipe)
     from counterpoint import recipe as recipes
     from counterpoint import run
 
@@ -97,6 +105,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")] = False,
 ) -> None:
     """Train, evaluate and report. Run again after an interruption, it goes on where it stood."""
+    _looked_at(recipe)
     from counterpoint import recipe as recipes
     from counterpoint import run
 

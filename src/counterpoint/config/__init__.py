@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from counterpoint.config.build import keywords, select
-from counterpoint.config.document import Document, from_mapping, read
+from counterpoint.config.document import Document, from_mapping
+from counterpoint.config.document import read as read_document
 from counterpoint.config.overrides import apply, expand_sweep
 from counterpoint.config.problems import ConfigError, Place, Problem
 from counterpoint.config.show import describe, schema
@@ -34,6 +35,7 @@ __all__ = [
     "find",
     "load",
     "plugins",
+    "read_document",
     "schema",
 ]
 
@@ -51,7 +53,7 @@ def load(source: Path | Mapping[str, Any], root: type[R], overrides: Sequence[st
     Raises:
         ConfigError: with every problem found, each with its place, its dotted key and what would fit.
     """
-    document = read(source) if isinstance(source, Path) else from_mapping(source)
+    document = read_document(source) if isinstance(source, Path) else from_mapping(source)
     found = apply(document, root, overrides)
     try:
         cls, arguments = select(root, document.values)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ def log_sums(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
     bare = value < BARE_EXP_LIMIT[a.dtype]  # False for NaN, which goes the safe way and comes out
     if max(len(a), len(b)) <= DIRECT_LIMIT:
         return _direct(a, b, scale, sweep, bare)
-    return cast(LogSums, _tiled(a, b, scale, _Plan(value, LOG2_E if bare else 1.0, not bare, sweep)))
+    return _tiled(a, b, scale, _Plan(value, LOG2_E if bare else 1.0, not bare, sweep))
 
 
 def check_scale(scale: Tensor) -> float:
@@ -124,7 +124,6 @@ def directions(rows: Tensor) -> Tensor:
     return result
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # loops over tiles must not be unrolled into a graph
 def _tiled(a: Tensor, b: Tensor, scale: Tensor, plan: _Plan) -> LogSums:
     return LogSums(*_LogSums.apply(a, b, scale, plan))  # type: ignore[no-untyped-call]
 
