@@ -1,4 +1,4 @@
-"""Run every claim and write RESULTS.md: ``python benchmarks/run.py [NAME ...]``. One after another, on a quiet machine."""
+"""Run every claim, one after another, and write RESULTS.md: ``python benchmarks/run.py [NAME ...]``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _write(path: Path, sections: dict[str, str]) -> None:
-    head = "# What was measured\n\nEvery table is what its script printed; `make bench` runs them all. Rivals take turns in one run.\n"
+    head = "# What was measured\n\nEvery table is what its script printed; `make bench` runs them all.\n"
     body = "".join(f"\n## `{name}.py`\n\n{sections[name]}\n" for name in sorted(sections))
     path.write_text(head + body, encoding="utf-8")
 

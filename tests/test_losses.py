@@ -220,13 +220,13 @@ def test_a_tiny_loss_keeps_its_digits(path: str) -> None:
 @pytest.mark.parametrize("count", [40, 600])
 def test_float32_agrees_with_float64_at_every_scale(scale: float, count: int) -> None:
     a, b, labels = rows(count, 8, 1), rows(count, 8, 2), torch.arange(count) % 7
-    small = [x.detach().float().requires_grad_() for x in (a, b)]
+    left, right = (x.detach().float().requires_grad_() for x in (a, b))
     for exact, loose in (
-        (info_nce(a, b, number(scale)), info_nce(*small, number(scale, torch.float32))),
-        (sup_con(a, labels, number(scale)), sup_con(small[0], labels, number(scale, torch.float32))),
+        (info_nce(a, b, number(scale)), info_nce(left, right, number(scale, torch.float32))),
+        (sup_con(a, labels, number(scale)), sup_con(left, labels, number(scale, torch.float32))),
     ):
         assert float(loose) == pytest.approx(float(exact), rel=1e-5)
-        (wanted,), (found,) = torch.autograd.grad(exact, a), torch.autograd.grad(loose, small[0])
+        (wanted,), (found,) = torch.autograd.grad(exact, a), torch.autograd.grad(loose, left)
         torch.testing.assert_close(found.double(), wanted, rtol=0, atol=2e-6 * scale * float(wanted.abs().max()))
 
 

@@ -80,6 +80,9 @@ def _rank(rank: int, world: int, folder: str) -> None:
         for name, loss in LOSSES.items():
             towers = DistributedDataParallel(Towers(loss), find_unused_parameters=name == "sup_con")
             results[f"{name}, {path}"] = _result(towers, towers(*(x[share] for x in _inputs())))
+    _take("direct")
+    towers = DistributedDataParallel(Towers(LOSSES["two-way"]))
+    results["one row a rank"] = _result(towers, towers(*(x[rank : rank + 1] for x in _inputs())))
     mine = torch.arange(2.0 * rank, 2.0 * rank + 2).requires_grad_()
     (gather_rows(mine) * torch.arange(2.0 * world) * (rank + 1)).sum().backward()  # type: ignore[no-untyped-call]
     assert mine.grad is not None
@@ -112,6 +115,12 @@ def _assert_agree(found: list[list[Tensor]], expected: list[Tensor]) -> None:
     for rank in found:  # the wrapper has averaged the gradients: every rank holds the same
         for mine, whole in zip(rank[1:], expected[1:], strict=True):
             torch.testing.assert_close(mine, whole, rtol=1e-10, atol=1e-10)
+
+
+def test_one_row_a_rank(ranks: list[dict[str, list[Tensor]]]) -> None:
+    towers = Towers(LOSSES["two-way"])
+    expected = _result(towers, towers(*(x[: len(ranks)] for x in _inputs())))
+    _assert_agree([result["one row a rank"] for result in ranks], expected)
 
 
 def test_gathering_keeps_the_order_and_sums_what_the_ranks_ask(ranks: list[dict[str, list[Tensor]]]) -> None:

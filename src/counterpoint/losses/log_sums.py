@@ -101,10 +101,10 @@ def check_scale(scale: Tensor) -> float:
 def _direct(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep, bare: bool) -> LogSums:
     """The same by plain operations on the whole matrix; fewer of them where bare exponentials do."""
     left = directions(a)
-    logits = scale * left @ (left if sweep.one_set else directions(b)).t()
+    logits = scale * (left @ (left if sweep.one_set else directions(b)).t())
     pairs = logits.diagonal(sweep.offset)[: len(a)]
     none = logits.new_empty(0)
-    if bare and len(sweep.keys_a) == 0:  # every sum has terms, so its logarithm has a gradient
+    if bare and len(a) > 1 and len(sweep.keys_a) == 0:  # every sum has terms, so its logarithm has a gradient
         others = torch.ones_like(logits)
         others.diagonal(sweep.offset)[: len(a)].zero_()
         e = logits.exp() * others

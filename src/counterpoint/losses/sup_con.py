@@ -71,7 +71,7 @@ def _direct(z: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
         _check_anchors(anchors, len(z))
         weights /= positives.clamp_min_(1.0) * anchors
     # the diagonal is finite so that it vanishes under a weight of 0
-    logs = functional.log_softmax((scale * rows @ rows.t()).masked_fill(myself, EMPTY), dim=1)
+    logs = functional.log_softmax((scale * (rows @ rows.t())).masked_fill(myself, EMPTY), dim=1)
     return -torch.dot(logs.flatten(), weights.flatten())
 
 
