@@ -6,8 +6,8 @@ Time: rivals take turns in one process; medians, so that a busy machine slows al
 once in a fresh process of its own and reports the peak of its resident set (VmHWM, which starts anew with a program;
 the ru_maxrss of a child is at least that of its parent); the peak of a process that runs small losses to load every
 library and then only allocates the embeddings and their gradients is subtracted. Linux only. Normalisation is part of
-every candidate. Rivals: open_clip's ClipLoss from its wheel, the usual SupCon with its N x N mask (Khosla et al.'s program),
-NT-Xent as a cross-entropy over the masked N x N matrix.
+every candidate. Rivals: open_clip's ClipLoss from its wheel, the usual SupCon with its N x N mask (as in the program of
+Khosla et al.), NT-Xent as a cross-entropy over the masked N x N matrix.
 """
 
 from __future__ import annotations
