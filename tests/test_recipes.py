@@ -37,7 +37,7 @@ def expect_run(folder: Path) -> dict[str, Any]:
         assert list((cell / "checkpoints").glob("last-*"))
         assert Embeddings.load(cell / "embeddings" / "test").values.shape[1] > 1
     scores: dict[str, Any] = json.loads((folder / "scores.json").read_text())
-    assert scores["verdict"] in (folder / "report.html").read_text().replace("&#39;", "'").replace("&gt;", ">")
+    assert scores["verdict"].split(". ")[0] in (folder / "report.html").read_text()
     return scores
 
 

@@ -175,8 +175,8 @@ def _verdict(main: Sequence[Result], judged: Sequence[Result]) -> str:
     }[1 if gap.low > 0 else -1 if gap.value <= 0 else 0]
     return (
         f"{head}. The first evaluator, {main[0].name}, reaches {_interval(score)} balanced accuracy on "
-        f"{own['groups']} groups it was not trained on (chance {score['chance']:.3f}). The best baseline, {best['name']}, reaches "
-        f"{_interval(other)}: a difference of {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
+        f"{own['groups']} groups it was not trained on (chance {score['chance']:.3f}). The best baseline, "
+        f"{best['name']}, reaches {_interval(other)}: a difference of {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
     )
 
 
