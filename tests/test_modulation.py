@@ -36,8 +36,8 @@ def modulated(rate: float, carrier: float) -> torch.Tensor:
 def test_a_modulated_band_peaks_at_its_rate(rate: float, carrier: float) -> None:
     found = ModulationSpectrum(SPEC)(Signal(modulated(rate, carrier))).values[0]
     band = int(found.max(1).values.argmax())
-    centre = (band + 1) * RATE / 2 / 16
-    assert abs(centre - carrier) < 500, "the band that swings is the one that shows it"
+    centre = (band + 1) * RATE / 2 / 8
+    assert abs(centre - carrier) < 1000, "the band that swings is the one that shows it"
     peak = (int(found[band].argmax()) + 1) * RATE / LENGTH
     assert abs(peak - rate) <= RATE / LENGTH
 
@@ -83,10 +83,10 @@ def test_part_of_a_window_is_refused(frontend: type[Frontend]) -> None:
         built(Signal(noise()[:, :1024]))
 
 
-@pytest.mark.parametrize(("bands", "rates", "smooth"), [(0, 60, 9), (8, 0, 9), (64, 60, 9), (8, 60, 8)])
-def test_sizes_that_do_not_fit_are_refused(bands: int, rates: int, smooth: int) -> None:
+@pytest.mark.parametrize(("bands", "rates"), [(0, 60), (8, 0), (64, 60)])
+def test_sizes_that_do_not_fit_are_refused(bands: int, rates: int) -> None:
     with pytest.raises(ValueError, match="ModulationSpectrum"):
-        ModulationSpectrum(SPEC, bands=bands, rates=rates, smooth=smooth)
+        ModulationSpectrum(SPEC, bands=bands, rates=rates)
 
 
 def test_the_pair_of_branches_by_row_and_by_part() -> None:

@@ -176,7 +176,8 @@ def _verdict(main: Sequence[Result], judged: Sequence[Result]) -> str:
     return (
         f"{head}. The first evaluator, {main[0].name}, reaches {_interval(score)} balanced accuracy on "
         f"{own['groups']} groups it was not trained on (chance {score['chance']:.3f}). The best baseline, "
-        f"{best['name']}, reaches {_interval(other)}: a difference of {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
+        f"{best['name']}, reaches {_interval(other)}: a difference of "
+        f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
     )
 
 

@@ -148,9 +148,10 @@ class Transfer:
         epochs: passes over the windows drawn.
         min_steps: least number of steps, so that a handful of windows is still trained on.
         batch_size: windows a step.
-        lr: peak learning rate of a model from scratch and of the classifier.
-        encoder_lr: peak learning rate of a pre-trained encoder.
-        freeze: share of the steps during which a pre-trained encoder does not move.
+        lr: peak learning rate of a model from scratch, its classifier included.
+        encoder_lr: peak learning rate of a pre-trained model, which is to be adapted, not overwritten.
+        classifier_lr: peak learning rate of the new classifier on a pre-trained model.
+        freeze: share of the steps during which a pre-trained model does not move.
     """
 
     fractions: tuple[float, ...] = (0.01, 0.1, 1.0)
@@ -158,7 +159,8 @@ class Transfer:
     min_steps: int = 100
     batch_size: int = 64
     lr: float = 1e-3
-    encoder_lr: float = 1e-3
+    encoder_lr: float = 1e-4
+    classifier_lr: float = 1e-2
     freeze: float = 0.0
 
     def __post_init__(self) -> None:

@@ -160,7 +160,7 @@ def recipe_for(folder: Path, cache: Path) -> str:
 
 def _encoder(window: int) -> object:
     """Modulation and band powers where windows are long enough to show them, else a patched Transformer."""
-    bands, rates = 8, 60
+    bands, rates = 4, 60  # what ModulationSpectrum shows by default
     if window // 2 // bands < rates:
         return {"type": "PatchTransformer", "patch": max(1, min(16, window // 8))}
     return {

@@ -84,7 +84,7 @@ def _fine_tune(
     task = Task(
         model,
         classifier,
-        Optimizer(lr=settings.lr, weight_decay=recipe.optimizer.weight_decay),
+        Optimizer(lr=settings.classifier_lr if pretrained else settings.lr, weight_decay=recipe.optimizer.weight_decay),
         total_steps=stream_length(rows, trainer.batch_size, trainer.epochs)[0],
         encoder_lr=settings.encoder_lr if pretrained else settings.lr,
         freeze=settings.freeze if pretrained else 0.0,

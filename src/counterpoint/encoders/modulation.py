@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.encoders.frontend import Frontend, checked, zeroed
 from counterpoint.types import Signal, SignalSpec
+
+QUIET = 0.1
+"""Added to the envelope, as a share of its mean, before the logarithm: silence is not minus infinity."""
 
 REFERENCE_WINDOWS = 256
 """Windows of white noise that a front end measures itself against when it is built."""
@@ -17,26 +19,26 @@ REFERENCE_WINDOWS = 256
 
 @final
 class ModulationSpectrum(Frontend):
-    """Spectrum of the envelope of each of many bands of a whitened window: an element a band, a channel a rate.
+    """What modulates each of a few bands of a window: an element a band, a channel a rate of modulation.
 
-    A defect strikes at a rate that geometry gives; the resonance that its strikes ring, and hence the band in which
-    they are heard, belongs to the one machine. So the window is whitened (each line of its spectrum divided by the
-    local root mean square, which takes the transmission path away; Antoni and Randall 2006), cut into half-overlapping
-    bands, and each band shows the square root of its envelope spectrum. Values are standardised by what white noise
-    gives, fixed numbers: a row never depends on other rows. Windows must be whole: ``spec.length`` real samples.
+    A defect strikes at a rate that geometry gives; which resonance its strikes ring, and hence the band in which they
+    are heard, belongs to the one machine. So the window is cut into half-overlapping bands, and each shows the
+    spectrum of the *logarithm* of its envelope (after Borghesani and Antoni, 2017, on log-envelope indicators): a gain
+    becomes an offset that drops out, and a few loud knocks do not hide many regular strikes. Values are square roots,
+    standardised by what white noise gives, which are fixed numbers: a row never depends on other rows. Windows must be
+    whole, ``spec.length`` real samples.
     """
 
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, spec: SignalSpec, /, *, bands: int = 8, rates: int = 60, smooth: int = 9) -> None:
+    def __init__(self, spec: SignalSpec, /, *, bands: int = 4, rates: int = 60) -> None:
         """Size the transform.
 
         Args:
             spec: the modality.
             bands: bands side by side up to half the sampling rate; as many less one lie across their borders.
             rates: modulation rates kept, 1 / window length apart, from the first above zero.
-            smooth: lines of the spectrum over which the local level is taken, odd.
 
         Raises:
             ValueError: where a band is too narrow for the rates asked for, or a size is out of range.
@@ -48,11 +50,8 @@ class ModulationSpectrum(Frontend):
                 f"ModulationSpectrum: {bands} bands of windows of {spec.length} samples are {width} lines wide and "
                 f"show 1 to {width} rates, not {rates}; choose fewer bands, fewer rates or longer windows"
             )
-        if smooth < 1 or smooth % 2 == 0:
-            raise ValueError(f"ModulationSpectrum: smooth is {smooth}; choose an odd number of lines, 1 or more")
-        self.source, self.width, self.rates, self.smooth = spec, width, rates, smooth
+        self.source, self.width, self.rates, self.bands = spec, width, rates, bands
         self.spec = SignalSpec(spec.channels * rates, 2 * bands - 1, 0.0)
-        self.bands = bands
         raw = self._spectrum(_white_noise(spec.length))
         self.register_buffer("mean", raw.mean((0, 1, 2)), persistent=False)
         self.register_buffer("spread", raw.std((0, 1, 2)), persistent=False)
@@ -65,15 +64,12 @@ class ModulationSpectrum(Frontend):
     def _spectrum(self, values: Tensor) -> Tensor:
         """(B, C, L) to (B, C, bands, rates), before standardisation."""
         lines = torch.fft.rfft(values)[..., 1 : self.width * self.bands + 1]
-        power = lines.abs().square()
-        half = self.smooth // 2
-        level = F.avg_pool1d(F.pad(power, (half, half), mode="replicate"), self.smooth, 1)
-        white = lines / (level + 1e-6).sqrt()
-        pieces = white.unfold(-1, self.width, self.width // 2)[..., : 2 * self.bands - 1, :]
+        pieces = lines.unfold(-1, self.width, self.width // 2)[..., : 2 * self.bands - 1, :]
         envelope = torch.fft.ifft(pieces, n=2 * self.width).abs()
-        envelope = envelope / (envelope.mean(-1, keepdim=True) + 1e-9) - 1
+        level = (envelope / (envelope.mean(-1, keepdim=True) + 1e-9) + QUIET).log()
+        level = level - level.mean(-1, keepdim=True)
         taper = torch.hann_window(2 * self.width, periodic=False, dtype=values.dtype, device=values.device)
-        spectrum = torch.fft.rfft(envelope * taper).abs()[..., 1 : self.rates + 1] / self.width
+        spectrum = torch.fft.rfft(level * taper).abs()[..., 1 : self.rates + 1] / self.width
         root: Tensor = (spectrum + 1e-6).sqrt()
         return root
 
