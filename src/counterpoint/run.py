@@ -154,7 +154,24 @@ def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
     _write_json(folder / "scores.json", scores)
     report = write_report(folder)
     note = "The recordings are SIMULATED.\n" if account["simulated"] else ""
-    return f"{render(scores['rows'])}\n\n{note}{scores['verdict']}\nReport: {report}"
+    table = render(scores["rows"], ("balanced_accuracy", "macro_f1"))
+    return "\n".join([table, "", *_transfer_lines(scores), f"{note}{scores['verdict']}", f"Report: {report}"])
+
+
+def _transfer_lines(scores: dict[str, Any]) -> list[str]:
+    """What pre-training was worth at each share of the labels."""
+    lines = []
+    for gain in scores["gains"]:
+        both = {
+            p["start"]: p["scores"]["macro_f1"]["value"]
+            for p in scores["transfer"]
+            if p["fraction"] == gain["fraction"]
+        }
+        lines.append(
+            f"Fine-tuned on {100 * gain['fraction']:g} % of the labels: macro-F1 {both['pretrained']:.3f} pre-trained, "
+            f"{both['scratch']:.3f} from scratch, {gain['text']}."
+        )
+    return lines
 
 
 def _findings(folder: Path) -> list[str]:

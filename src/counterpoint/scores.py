@@ -11,6 +11,7 @@ from counterpoint.data.sampling import PassSampler, loader
 from counterpoint.embed import embed
 from counterpoint.evaluate.baselines import HandFeatures, baselines, hand_features
 from counterpoint.evaluate.embeddings import Embeddings
+from counterpoint.evaluate.intervals import signed
 from counterpoint.evaluate.results import (
     Result,
     difference,
@@ -147,7 +148,7 @@ def _gains(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
     for fraction in recipe.evaluation.transfer.fractions if recipe.evaluation.transfer else ():
         sides = [[r for r in results if r.name == transfer_name(fraction, s)] for s in ("pretrained", "scratch")]
         gain = difference(sides[0], sides[1], "macro_f1")
-        gains.append({"fraction": fraction, "metric": "macro_f1", **gain._asdict()})
+        gains.append({"fraction": fraction, "metric": "macro_f1", "value": gain.value, "text": signed(gain)})
     return gains
 
 
@@ -176,8 +177,7 @@ def _verdict(main: Sequence[Result], judged: Sequence[Result]) -> str:
     return (
         f"{head}. The first evaluator, {main[0].name}, reaches {_interval(score)} balanced accuracy on "
         f"{own['groups']} groups it was not trained on (chance {score['chance']:.3f}). The best baseline, "
-        f"{best['name']}, reaches {_interval(other)}: a difference of "
-        f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
+        f"{best['name']}, reaches {_interval(other)}: a difference of {signed(gap)}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from counterpoint.recipe import Recipe, build, load
 from counterpoint.settings import Checkpoints, Monitor, Optimizer, Trainer, Transfer
 from counterpoint.types import UNLABELLED, Batch
 
+LOG = logging.getLogger("counterpoint")
 Start = Literal["pretrained", "scratch"]
 STARTS: tuple[Start, ...] = ("pretrained", "scratch")
 
@@ -63,6 +65,7 @@ def transfer_cell(
         for start in STARTS:
             stem = cell / "transfer" / f"{start}-{fraction:g}"
             if not stem.with_name(stem.name + ".parquet").is_file():
+                LOG.info("fine-tuning, %s, on %g %% of the labels", start, 100 * fraction)
                 model, classifier = _fine_tune(recipe, settings, data, subset, start, seed, cell)
                 predict(model, classifier, data, test).save(stem)
             results[fraction, start] = Embeddings.load(stem)

@@ -88,6 +88,13 @@ def paired_difference(
     return _estimate(difference, len(groups), resamples, seed)
 
 
+def signed(estimate: Estimate) -> str:
+    """A difference as a reader meets it: with its sign and, where there is one, its interval."""
+    if not np.isfinite(estimate.low):
+        return f"{estimate.value:+.3f} (one group, no interval)"
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+
+
 def _union(statistics: Sequence[Statistic]) -> Int:
     if not statistics:
         raise ValueError("nothing to combine: no score was given")

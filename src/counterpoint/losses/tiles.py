@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CPU_SIDE = 512  # a tile of float32 is 1 MiB: it stays in the second-level cache between the passes over it
+CPU_SIDE = 512  # with one thread; a tile of float32 is 1 MiB: it stays in the cache between the passes over it
 ACCELERATOR_SIDE = 4096  # large enough that starting kernels costs nothing against running them
 
 
@@ -73,7 +73,7 @@ class Tiles:
         self._a, self._b = a, b
         self._factor_a = row_factors(a, scale)
         self._factor_b = self._factor_a if one_set else row_factors(b, scale)
-        self._side = CPU_SIDE if a.device.type == "cpu" else ACCELERATOR_SIDE
+        self._side = _side(a, b)
 
     def visit(self) -> Iterator[Tile]:
         """Yield the tiles; each overwrites the one before."""
@@ -127,6 +127,17 @@ class Tiles:
 def blocks(length: int, side: int) -> list[slice]:
     """Slices of at most ``side`` that cover ``range(length)``."""
     return [slice(start, min(start + side, length)) for start in range(0, length, side)]
+
+
+def _side(a: Tensor, b: Tensor) -> int:
+    """Longer tiles for more threads, up to a sixteenth of the matrix.
+
+    Threads meet after every operation on a tile. Where one of them has to wait for a processor, that is milliseconds
+    each time: on a busy machine the number of tiles decides the time.
+    """
+    if a.device.type != "cpu":
+        return ACCELERATOR_SIDE
+    return max(CPU_SIDE, min(CPU_SIDE * min(torch.get_num_threads(), 4), max(len(a), len(b)) // 4))
 
 
 def row_factors(rows: Tensor, scale: float) -> Tensor:
