@@ -21,7 +21,6 @@ from counterpoint.types import Batch, Encoded, Signal, SignalSpec
 LENGTH = 32
 
 
-@final
 class Tones(Rows):
     """Recording i is a tone of its own frequency; a view is the tone with noise keyed by the draw."""
 

@@ -98,7 +98,7 @@ class Monitor:
         log_every: steps between rows of ``metrics.csv``; values in between are averaged.
         validate_every: epochs between validations.
         trackers: where rows go beside ``metrics.csv``.
-        device_stats: also write memory and load of the device.
+        device_stats: also send memory and load of the device to the trackers.
         profiler: Lightning's profilers.
     """
 
@@ -107,6 +107,16 @@ class Monitor:
     trackers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=list)
     device_stats: Literal["off", "on"] = "off"
     profiler: Literal["none", "simple", "advanced", "pytorch"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.device_stats == "on" and not self.trackers:
+            raise ValueError(
+                "device_stats: on sends its figures to trackers and there is none; add trackers: [tensorboard]"
+            )
+        if self.log_every < 1 or self.validate_every < 1:
+            raise ValueError(
+                f"log_every is {self.log_every}, validate_every {self.validate_every}; both are at least 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,8 @@ class Task(LightningModule):
                 if parameters:
                     groups.append({"params": parameters, "lr": lr, "weight_decay": decay})
                     schedules.append(schedule(self.settings, self.total_steps, freeze))
-        # A fused step unscales by itself, which gradient clipping under fp16 does not allow.
-        fused = self.trainer.precision != "16-mixed"
+        # A fused step unscales by itself, which Lightning does not allow with gradient clipping under mixed precision.
+        fused = not str(self.trainer.precision).endswith("-mixed")
         optimizer = torch.optim.AdamW(groups, betas=self.settings.betas, fused=fused)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

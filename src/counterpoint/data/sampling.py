@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from counterpoint.data.base import Draw, Rows
@@ -245,7 +246,15 @@ def loader(rows: Rows, sampler: StreamSampler | PassSampler, workers: int = 0) -
         raise ValueError(f"workers must be at least 0, not {workers}")
     if workers == 0:
         return Prefetched(rows, sampler)
-    return DataLoader(rows, batch_sampler=sampler, num_workers=workers, persistent_workers=True, collate_fn=_as_read)
+    return DataLoader(
+        rows,
+        batch_sampler=sampler,
+        num_workers=workers,
+        persistent_workers=True,
+        collate_fn=_as_read,
+        # Or the loader would seed its workers from the global generator, and dropout would draw other numbers.
+        generator=torch.Generator(),
+    )
 
 
 def _as_read(batch: Any) -> Any:
