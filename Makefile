@@ -16,7 +16,7 @@ nightly: .venv/ready
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 bench: .venv/ready
-	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

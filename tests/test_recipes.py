@@ -102,6 +102,19 @@ def test_phm_vibench_one_and_two_collections(tmp_path: Path, monkeypatch: pytest
     assert account["classes"] == {"0": 8, "1": 8}
 
 
+def test_recordings_without_a_label_are_embedded_and_not_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_phm(tmp_path / "one", 1, "something else")
+    output = command("train", phm_recipe([tmp_path / "one"], tmp_path / "plain.yaml"))
+    assert "No recording is labelled" in output
+    folder = tmp_path / "runs" / "plain"
+    assert "No recording is labelled" in (folder / "report.html").read_text()
+    (cell,) = (folder / "cells").iterdir()
+    assert len(Embeddings.load(cell / "embeddings" / "test")) > 0
+
+
 def write_mat(folder: Path, number: int, label: int, **more: float) -> None:
     rng = np.random.default_rng(number)
     signal = rng.normal(size=(9000, 1)) * (1 + label * np.sin(np.arange(9000) * 0.05)[:, None])

@@ -22,7 +22,7 @@ from counterpoint.model import Model
 from counterpoint.objectives import Objective
 from counterpoint.recipe import Recipe, build, load, read, train_cell
 from counterpoint.report import write_report
-from counterpoint.scores import cell_folder, judge_cell, judge_fold, judge_transfer, summarise
+from counterpoint.scores import cell_folder, embed_cell, judge_cell, judge_fold, judge_transfer, summarise
 from counterpoint.watch import findings
 
 LOG = logging.getLogger("counterpoint")
@@ -136,10 +136,14 @@ def embed(folder: Path, out: Path, overrides: Sequence[str]) -> str:
 def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
     judged: list[Result] = []
     transferred: list[Result] = []
-    for fold in data.folds if data.classes else ():
-        judged += judge_fold(data, fold, folder)
+    for fold in data.folds:
+        if data.classes:
+            judged += judge_fold(data, fold, folder)
         for seed in recipe.seeds:
             LOG.info("evaluating fold %s with seed %d", fold, seed)
+            if not data.classes:
+                embed_cell(recipe, data, fold, seed, folder)
+                continue
             judged += judge_cell(recipe, data, fold, seed, folder)
             if recipe.evaluation.transfer:
                 transferred += judge_transfer(recipe, data, fold, seed, folder)

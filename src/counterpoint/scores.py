@@ -91,12 +91,18 @@ def summarise(recipe: Recipe, judged: Sequence[Result], transferred: Sequence[Re
 
     Args:
         recipe: of the run.
-        judged: of evaluators and baselines, over all folds and seeds.
+        judged: of evaluators and baselines, over all folds and seeds; empty where nothing is labelled.
         transferred: of fine-tuning; may be empty.
 
     Returns:
         A JSON-able dict: metric, chance, rows, folds, transfer, gains, confusion, verdict.
     """
+    if not judged:
+        unknown = (
+            "No recording is labelled, so nothing can be scored. The encoder was trained; see its curves and its map."
+        )
+        empty: dict[str, Any] = {"chance": {}, "rows": [], "folds": [], "transfer": [], "gains": [], "confusion": {}}
+        return {"metric": METRIC, **empty, "verdict": unknown}
     rows = _table(judged)
     folds = list(dict.fromkeys(result.fold for result in judged))
     per_fold = [{"fold": f, "rows": _table([r for r in judged if r.fold == f])} for f in folds]
