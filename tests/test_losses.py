@@ -167,7 +167,7 @@ def test_gradient_of_one_input_alone(path: str) -> None:
 def test_values_worked_by_hand(path: str) -> None:
     scale = number(math.log(3))
     # logits: log 3 on the pair, 0 on the other row
-    assert float(info_nce(at([0, 90]), at([0, 90]), scale)) == pytest.approx(math.log(4 / 3), abs=1e-12)
+    assert info_nce(at([0, 90]), at([0, 90]), scale).item() == pytest.approx(math.log(4 / 3), abs=1e-12)
     # pairs opposite (-log 3), the negative at a right angle
     assert float(info_nce(at([0, 90]), at([180, 270]), scale)) == pytest.approx(math.log(4), abs=1e-12)
     # all equal: ln N and ln(N - 1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from counterpoint import losses
-from counterpoint.losses.gather import world_size
+from counterpoint.losses.gather import rank, world_size
 from counterpoint.model import FUSED
 from counterpoint.types import UNLABELLED, Batch, Encoded, Loss, Prediction
 
@@ -62,9 +62,9 @@ class ContrastHead(nn.Module):
         projected: Tensor = self.project(view[FUSED].pooled)
         return projected
 
-    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
+    def diagnose(self, views: list[dict[str, Encoded]], apart: Sequence[Tensor]) -> dict[str, Tensor]:
         """Accuracy, similarities, alignment, uniformity and effective rank of this process's rows."""
-        stats = losses.contrast_stats(self(views[0]), self(views[1]), exclude=[batch.ids])
+        stats = losses.contrast_stats(self(views[0]), self(views[1]), exclude=apart)
         return stats._asdict() | {"temperature": 1 / self.scale().detach()}
 
 
@@ -109,22 +109,39 @@ class InfoNCE(Objective):
 
     def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
         """Loss of the pairs (view 0, view 1)."""
-        columns = {"label": batch.labels, "domain": batch.domains, "group": batch.groups}
         value = losses.info_nce(
             self.head(views[0]),
             self.head(views[1]),
             self.head.scale(),
             direction=self.direction,
-            exclude=[batch.ids, *(columns[name] for name in self.exclude)],
+            exclude=self._kept_apart(batch),
             hard_negative_weight=self.hard_negatives,
         )
         return Loss(value, {"loss": value.detach()})
 
     def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
-        """Contrastive statistics, and the value ln N of a loss that learned nothing."""
-        candidates = len(batch.ids) * world_size()
-        collapse = batch.ids.new_tensor(candidates, dtype=torch.float32).log()
-        return self.head.diagnose(views, batch) | {"collapse": collapse}
+        """Contrastive statistics, and the loss when nothing is told apart: the mean of ln(1 + negatives).
+
+        That is ln N, less what is excluded, with the batch's N over all ranks.
+        """
+        keys = self._kept_apart(batch)
+        collapse = negative_counts(keys).add(1).log().mean()
+        return self.head.diagnose(views, keys) | {"collapse": collapse}
+
+    def _kept_apart(self, batch: Batch) -> list[Tensor]:
+        """Keys, (B,) each: rows that share one are no negatives of each other."""
+        columns = {"label": batch.labels, "domain": batch.domains, "group": batch.groups}
+        return [batch.ids, *(columns[name] for name in self.exclude)]
+
+
+def negative_counts(keys: Sequence[Tensor]) -> Tensor:
+    """Negatives (B,) of each of this process's rows over all ranks: those that share none of the keys, -1 aside."""
+    apart = torch.ones(len(keys[0]), len(keys[0]) * world_size(), dtype=torch.bool, device=keys[0].device)
+    for own in keys:
+        apart &= (own.unsqueeze(1) != losses.gather_rows(own)) | (own == UNLABELLED).unsqueeze(1)
+    # A row is never its own negative, whether or not it has a key.
+    apart[torch.arange(len(apart)), torch.arange(len(apart)) + rank() * len(apart)] = False
+    return apart.sum(1)
 
 
 @final
@@ -175,7 +192,7 @@ class SupCon(Objective):
         """Contrastive statistics, and the value ln(N-1) of a loss that learned nothing."""
         candidates = len(views) * len(batch.ids) * world_size() - 1
         collapse = batch.ids.new_tensor(candidates, dtype=torch.float32).log()
-        return self.head.diagnose(views, batch) | {"collapse": collapse}
+        return self.head.diagnose(views, [batch.ids]) | {"collapse": collapse}
 
 
 @final
