@@ -175,6 +175,17 @@ def test_the_demonstration_and_what_follows(tmp_path: Path, monkeypatch: pytest.
     assert "another recipe" in refused.output
 
 
+def test_the_plug_in_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    Path("mine.py").write_text(readme.split("```python\n# mine.py\n")[1].split("```")[0])
+    write_phm(tmp_path / "one", 1)
+    path = phm_recipe([tmp_path / "one"], tmp_path / "plug.yaml")
+    command("train", path, "--plugin", "mine", "--set", "encoders.vibration=Gru", "--set", "evaluation.transfer=null")
+    expect_run(tmp_path / "runs" / "plug")
+    assert "wrote" in command("embed", "runs/plug", "--plugin", "mine", "--out", "found.parquet")
+
+
 def test_show_and_schema() -> None:
     assert "temperature" in command("show", "InfoNCE")
     assert "Encoder: " in command("show")

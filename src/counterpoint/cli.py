@@ -115,24 +115,28 @@ def train(
 
 @app.command(epilog="Example: counterpoint evaluate runs/cwru")
 @_complain
-def evaluate(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+def evaluate(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    plugin: Plugins = [],  # noqa: B006 - typer copies
+) -> None:
     """Embed and score a trained run again, and write its report anew."""
     from counterpoint import run
 
-    print(run.evaluate(run_folder))
+    print(run.evaluate(run_folder, plugin))
 
 
-@app.command(epilog="Example: counterpoint embed runs/cwru recordings.yaml --out embeddings.parquet")
+@app.command(epilog="Example: counterpoint embed runs/cwru --out embeddings.parquet")
 @_complain
 def embed(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     out: Annotated[Path, typer.Option("--out", help="A Parquet file.")] = Path("embeddings.parquet"),
     set_: Set = [],  # noqa: B006 - typer copies
+    plugin: Plugins = [],  # noqa: B006 - typer copies
 ) -> None:
     """Embed recordings with a trained encoder; --set data.* points it at others than its own."""
     from counterpoint import run
 
-    print(run.embed(run_folder, out, set_))
+    print(run.embed(run_folder, out, set_, plugin))
 
 
 @app.command(epilog="Example: counterpoint show InfoNCE")

@@ -105,26 +105,32 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
     return _judge(recipe, data, folder)
 
 
-def evaluate(folder: Path) -> str:
-    """Score a trained run again, from its checkpoints and its data, and write its report anew."""
-    recipe = _recipe_of(folder)
+def evaluate(folder: Path, plugins: Sequence[str] = ()) -> str:
+    """Score a trained run again, from its checkpoints and its data, and write its report anew.
+
+    Args:
+        folder: the run.
+        plugins: modules that its recipe needs.
+    """
+    recipe = _recipe_of(folder, plugins)
     data = recipe.data()
     for stale in (folder / "baselines", *folder.glob("cells/*/transfer")):
         shutil.rmtree(stale, ignore_errors=True)
     return _judge(recipe, data, folder)
 
 
-def embed(folder: Path, out: Path, overrides: Sequence[str]) -> str:
+def embed(folder: Path, out: Path, overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> str:
     """Embed every usable recording with the model of the first cell of a run.
 
     Args:
         folder: the run.
         out: a Parquet file.
         overrides: of the run's recipe, to point it at other recordings.
+        plugins: modules that its recipe needs.
     """
     from counterpoint.embed import embed as embed_rows
 
-    recipe = _recipe_of(folder)
+    recipe = _recipe_of(folder, plugins)
     fold, seed = recipe.data().folds[0], recipe.seeds[0]
     changed = read(folder / "recipe.yaml", overrides)
     data = changed.data()
@@ -203,11 +209,11 @@ def _prepare(folder: Path, recipe: Recipe, data: Data, overwrite: bool) -> None:
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
 
 
-def _recipe_of(folder: Path) -> Recipe:
+def _recipe_of(folder: Path, plugins: Sequence[str]) -> Recipe:
     path = folder / "recipe.yaml"
     if not path.is_file():
         raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml; `counterpoint train` makes one")
-    return read(path)
+    return read(path, plugins=plugins)
 
 
 def _environment() -> dict[str, Any]:
