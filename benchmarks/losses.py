@@ -13,14 +13,11 @@ Khosla et al.), NT-Xent as a cross-entropy over the masked N x N matrix.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,40 +27,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterpoint.losses import info_nce, sup_con
+from rivals import open_clip
 
 Candidate = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 ROWS_A_CLASS = 8
 
 
-def open_clip_loss() -> Any:
-    """open_clip's ClipLoss; its package needs torchvision, so the one file is taken from the wheel."""
-    folder = Path(tempfile.gettempdir()) / "counterpoint-open-clip"
-    if not list(folder.glob("*.whl")):
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "open_clip_torch==3.3.0",
-            "-d",
-            str(folder),
-        ]
-        subprocess.run(command, check=True)
-    source = folder / "loss.py"
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        source.write_bytes(wheel.read("open_clip/loss.py"))
-    spec = importlib.util.spec_from_file_location("open_clip_loss", source)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.ClipLoss()
-
-
 def naive_clip(a: Tensor, b: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
-    loss: Tensor = open_clip_loss()(functional.normalize(a), functional.normalize(b), scale)
+    loss: Tensor = open_clip().ClipLoss()(functional.normalize(a), functional.normalize(b), scale)
     return loss
 
 

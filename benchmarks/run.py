@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+NO_CLAIM = {"run", "rivals"}
 
 
 def main(names: list[str]) -> None:
-    scripts = sorted(path for path in FOLDER.glob("*.py") if path.name != "run.py")
+    scripts = sorted(path for path in FOLDER.glob("*.py") if path.stem not in NO_CLAIM)
     chosen = [path for path in scripts if not names or path.stem in names]
     results = FOLDER / "RESULTS.md"
     sections = _read(results)

@@ -10,7 +10,6 @@ import pytest
 from counterpoint.data.hdf5 import Hdf5Signals
 from counterpoint.data.synthetic.bearings import (
     FAULTS,
-    SKF_6203,
     SKF_6205,
     Bearing,
     Geometry,
@@ -25,7 +24,8 @@ RATE, SECONDS, RPM = 12_000.0, 8.0, 1797.0
 
 def test_orders_of_published_bearings() -> None:
     """Multiples of the shaft's rate that the CWRU Bearing Data Center gives for its two bearings."""
-    drive, fan = SKF_6205.orders, SKF_6203.orders
+    fan_end = Geometry(balls=8, ball_diameter=0.2656, pitch_diameter=1.122)  # SKF 6203
+    drive, fan = SKF_6205.orders, fan_end.orders
     assert (drive.inner, drive.outer) == pytest.approx((5.4152, 3.5848), abs=1e-4)
     assert drive.ball == pytest.approx(4.7135, abs=1e-3)
     assert drive.cage == pytest.approx(0.39828, abs=1e-4)

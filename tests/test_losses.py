@@ -4,8 +4,6 @@ import importlib
 import importlib.util
 import math
 import subprocess
-import sys
-import zipfile
 from types import ModuleType
 from typing import Any, Literal
 
@@ -17,6 +15,7 @@ from pytorch_metric_learning import losses as metric_losses  # type: ignore[impo
 from torch import Tensor
 from torch.nn import functional
 
+import rivals
 from counterpoint.losses import info_nce, sup_con
 
 DIRECTIONS: list[Literal["one-way", "two-way"]] = ["one-way", "two-way"]
@@ -39,33 +38,12 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.fixture(scope="session")
-def open_clip(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+def open_clip() -> ModuleType:
     """open_clip's loss.py alone, from its wheel: the package itself needs torchvision."""
-    folder = tmp_path_factory.getbasetemp().parent / "open_clip_wheel"
-    if not list(folder.glob("*.whl")):
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "open_clip_torch==3.3.0",
-            "-d",
-            str(folder),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            pytest.skip(f"pip cannot download open_clip_torch: {done.stderr.strip()[-200:]}")
-    source = folder / "open_clip_loss.py"
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        source.write_bytes(wheel.read("open_clip/loss.py"))
-    spec = importlib.util.spec_from_file_location("open_clip_loss", source)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    try:
+        return rivals.open_clip()
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"pip cannot download open_clip_torch: {error.stderr.strip()[-200:]}")
 
 
 def rows(count: int, width: int = 6, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

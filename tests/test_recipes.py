@@ -93,7 +93,8 @@ def test_phm_vibench_one_and_two_collections(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     write_phm(tmp_path / "one", 1)
     write_phm(tmp_path / "two", 5, "label")
-    command("train", phm_recipe([tmp_path / "one"], tmp_path / "single.yaml"))
+    wide = ["--set", "trainer.hardware.precision=64-true"]
+    command("train", phm_recipe([tmp_path / "one"], tmp_path / "single.yaml"), *wide)
     assert len(expect_run(tmp_path / "runs" / "single")["transfer"]) == 2
     command("train", phm_recipe([tmp_path / "one", tmp_path / "two"], tmp_path / "both.yaml"))
     expect_run(tmp_path / "runs" / "both")

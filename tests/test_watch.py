@@ -26,8 +26,8 @@ def log(rows: int = 30, **changes: float) -> list[Record]:
 
 
 def test_a_healthy_log_raises_nothing() -> None:
-    assert findings(log()) == []
-    assert findings(log(MIN_RECORDS)) == []
+    assert findings(log()) == {}
+    assert findings(log(MIN_RECORDS)) == {}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_healthy_log_raises_nothing() -> None:
     ],
 )
 def test_each_disease_is_named_alone(change: Record, word: str) -> None:
-    (sentence,) = findings(log(**change))
+    (sentence,) = findings(log(**change)).values()
     assert word in sentence
 
 
@@ -49,8 +49,8 @@ def test_divergence_is_named() -> None:
     history = log()
     for record in history[15:]:
         record["train/loss"] = 9.0
-    assert any("learning rate is too high" in sentence for sentence in findings(history))
+    assert "learning rate is too high" in findings(history)["divergence"]
 
 
 def test_a_short_log_says_nothing() -> None:
-    assert findings(log(MIN_RECORDS - 1, **{"train/loss": math.log(64)})) == []
+    assert findings(log(MIN_RECORDS - 1, **{"train/loss": math.log(64)})) == {}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Literal, ParamSpec
 
 import typer
 
@@ -171,7 +171,8 @@ def schema() -> None:
 @_complain
 def import_(
     kind: Annotated[
-        str, typer.Argument(help="cwru: a folder of the .mat files as published, or of signals_int16.npz.")
+        Literal["cwru"],
+        typer.Argument(help="cwru: a folder of the .mat files as published, or of signals_int16.npz."),
     ],
     source: Annotated[Path, typer.Argument(help="Folder to read.")],
     destination: Annotated[Path, typer.Argument(help="Folder to write metadata.csv and signals.h5 to.")],
@@ -179,23 +180,19 @@ def import_(
     """Convert a published collection to a metadata table and one HDF5 file."""
     from counterpoint.data.cwru import import_cwru
 
-    if kind != "cwru":
-        raise ValueError(f"no importer is called {kind!r}; there is: cwru")
     print(f"wrote {import_cwru(source, destination)}")
 
 
 @data_app.command(epilog="Example: counterpoint data generate bearings data/fleet --seed 1")
 @_complain
 def generate(
-    kind: Annotated[str, typer.Argument(help="bearings: a simulated fleet.")],
+    kind: Annotated[Literal["bearings"], typer.Argument(help="bearings: a simulated fleet.")],
     destination: Annotated[Path, typer.Argument(help="Folder to write to.")],
     seed: Annotated[int, typer.Option(help="Of the simulator.")] = 0,
 ) -> None:
     """Simulate recordings. What a simulator wrote says so in its metadata."""
     from counterpoint.data.synthetic.bearings import generate as generate_bearings
 
-    if kind != "bearings":
-        raise ValueError(f"no simulator is called {kind!r}; there is: bearings")
     print(f"wrote {generate_bearings(destination, seed=seed)}")
 
 

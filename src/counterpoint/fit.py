@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import DeviceStatsMonitor
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from counterpoint.checkpoint import SafeCheckpoint, load, newest_valid
+from counterpoint.checkpoint import SafeCheckpoint, newest_valid
 from counterpoint.data.base import Rows
 from counterpoint.data.sampling import StreamSampler, loader, stream_length
 from counterpoint.keeper import Keeper
@@ -28,17 +28,21 @@ LOG = logging.getLogger("counterpoint")
 
 
 class Streams(LightningDataModule):
-    """The batches of a run. Lightning asks for them once ranks are known, so each rank reads its share."""
+    """The batches of a run.
 
-    def __init__(self, rows: Rows, valid: Rows, settings: Settings, seed: int, position: int) -> None:
-        """Hold the rows; ``position`` is the batch the training stream starts at."""
+    Lightning asks for them once ranks are known and a checkpoint is restored, so each rank reads its own share, from
+    where the task stands.
+    """
+
+    def __init__(self, task: Task, rows: Rows, valid: Rows, settings: Settings, seed: int) -> None:
+        """Hold the rows, and the task whose position the training stream starts at."""
         super().__init__()
-        self.rows, self.valid = rows, valid
-        self.settings, self.seed, self.position = settings, seed, position
+        self.task, self.rows, self.valid = task, rows, valid
+        self.settings, self.seed = settings, seed
 
     def train_dataloader(self) -> Iterable[Batch]:
         """The rest of the training stream, its length that of the whole."""
-        return self._loader(self.rows, self.settings.epochs, self.seed, self.position)
+        return self._loader(self.rows, self.settings.epochs, self.seed, self.task.position)
 
     def val_dataloader(self) -> Iterable[Batch]:
         """One pass over the validation rows, the same at every validation."""
@@ -77,7 +81,6 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
     newest, complaints = newest_valid(checkpoints)
     for complaint in complaints:
         LOG.warning("%s; going on from the one before it", complaint)
-    position = 0 if newest is None else int(load(newest)["counterpoint"]["position"])
     total, per_epoch = stream_length(rows, settings.batch_size, settings.epochs)
     validated = len(set(valid.ids.tolist())) > 1
     interval = min(total, per_epoch * settings.monitor.validate_every)
@@ -92,7 +95,7 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(
             task,
-            datamodule=Streams(rows, valid, settings, seed, position),
+            datamodule=Streams(task, rows, valid, settings, seed),
             ckpt_path=None if newest is None else str(newest),
             weights_only=False,
         )

@@ -136,8 +136,7 @@ class Keeper(Callback):
         return self.interval > 0 and task.position % self.interval == 0
 
     def _warn(self, task: Task) -> None:
-        for sentence in findings(task.history):
-            cause = sentence.split(":")[0]
+        for cause, sentence in findings(task.history).items():
             if cause not in self._warned:
                 self._warned.add(cause)
                 LOG.warning("step %d: %s", task.global_step, sentence)

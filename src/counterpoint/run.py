@@ -187,7 +187,7 @@ def _transfer_lines(scores: dict[str, Any]) -> list[str]:
 def _findings(folder: Path) -> list[str]:
     """What the watch says of each cell's log."""
     logs = sorted(folder.glob("cells/*/metrics.csv"))
-    return [f"{path.parent.name}: {sentence}" for path in logs for sentence in findings(read_log(path))]
+    return [f"{path.parent.name}: {sentence}" for path in logs for sentence in findings(read_log(path)).values()]
 
 
 def _prepare(folder: Path, recipe: Recipe, data: Data, overwrite: bool) -> None:

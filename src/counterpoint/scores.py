@@ -115,7 +115,7 @@ def summarise(recipe: Recipe, judged: Sequence[Result], transferred: Sequence[Re
         "transfer": _transfer_rows(recipe, transferred),
         "gains": _gains(recipe, transferred),
         "confusion": _confusion(main),
-        "verdict": _verdict(main, judged),
+        "verdict": _verdict(main, judged, rows),
     }
 
 
@@ -167,11 +167,11 @@ def _confusion(main: Sequence[Result]) -> dict[str, Any]:
     return {"evaluator": main[0].name, "classes": classes, "counts": counts}
 
 
-def _verdict(main: Sequence[Result], judged: Sequence[Result]) -> str:
-    """One sentence a manager can read: against the best baseline, with the interval of the difference."""
-    rows = {row["name"]: row for row in score_table([*main, *(r for r in judged if r.kind == "baseline")])}
-    own = rows.pop(main[0].name)
-    best = max(rows.values(), key=lambda row: row["scores"][METRIC]["value"] or 0.0)
+def _verdict(main: Sequence[Result], judged: Sequence[Result], rows: Sequence[dict[str, Any]]) -> str:
+    """A headline and two sentences for a manager: against the best baseline, with the interval of the difference."""
+    own = next(row for row in rows if row["name"] == main[0].name)
+    simple = [row for row in rows if row["kind"] == "baseline"]
+    best = max(simple, key=lambda row: row["scores"][METRIC]["value"] or 0.0)
     # A baseline without a seed stands for every seed; a model's seeds are pooled on the same groups.
     gap = difference(main, [r for r in judged if r.name == best["name"]], METRIC)
     score, other = own["scores"][METRIC], best["scores"][METRIC]

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.data.base import Data, Draw, Rows
+from counterpoint.data.base import Data, Rows
 from counterpoint.data.sampling import stream_length
 from counterpoint.embed import Subset, predict
 from counterpoint.evaluate.embeddings import Embeddings
@@ -19,7 +19,7 @@ from counterpoint.model import Model
 from counterpoint.objectives import CrossEntropy
 from counterpoint.recipe import Recipe, build, load
 from counterpoint.settings import Checkpoints, Monitor, Optimizer, Trainer, Transfer
-from counterpoint.types import UNLABELLED, Batch
+from counterpoint.types import UNLABELLED
 
 LOG = logging.getLogger("counterpoint")
 Start = Literal["pretrained", "scratch"]
@@ -95,9 +95,11 @@ def _fine_tune(
     )
     scratch = cell / "transfer" / "unfinished"
     shutil.rmtree(scratch, ignore_errors=True)
-    fit(task, rows, _NoRows(), settings=trainer, seed=seed, folder=scratch)
+    nothing = Subset(rows, np.zeros(0, np.int64))
+    fit(task, rows, nothing, settings=trainer, seed=seed, folder=scratch)
     shutil.rmtree(scratch)
-    return model, classifier
+    # Training in float64 is of the training alone; what is embedded is float32.
+    return model.float(), classifier.float()
 
 
 def _trainer(recipe: Recipe, settings: Transfer, rows: Rows) -> Trainer:
@@ -111,14 +113,3 @@ def _trainer(recipe: Recipe, settings: Transfer, rows: Rows) -> Trainer:
         checkpoints=Checkpoints(keep_last=1),
         monitor=Monitor(log_every=50),
     )
-
-
-class _NoRows(Rows):
-    """A split with nothing in it."""
-
-    def __init__(self) -> None:
-        self.labels = self.groups = self.domains = self.ids = np.zeros(0, np.int64)
-        self.metadata = np.zeros((0, 0))
-
-    def __getitems__(self, draws: list[Draw]) -> Batch:
-        raise AssertionError("nothing can be drawn from an empty split")

@@ -11,16 +11,16 @@ MIN_RECORDS = 6
 """Rows of the log before anything is said: a warm-up looks like a disease."""
 
 
-def findings(history: Sequence[Record]) -> list[str]:
-    """What the log of a run shows to be wrong, a sentence each; empty for a healthy run.
+def findings(history: Sequence[Record]) -> dict[str, str]:
+    """What the log of a run shows to be wrong, cause -> a sentence; empty for a healthy run.
 
     Args:
         history: rows of the log, oldest first, as a task keeps them.
     """
     trained = [record for record in history if "train/loss" in record]
     if len(trained) < MIN_RECORDS:
-        return []
-    return [sentence for rule in _RULES if (sentence := rule(trained))]
+        return {}
+    return {cause: sentence for cause, rule in _RULES.items() if (sentence := rule(trained))}
 
 
 def _recent(history: Sequence[Record], name: str) -> float:
@@ -80,10 +80,10 @@ def _starves(history: Sequence[Record]) -> str:
     )
 
 
-_RULES: tuple[Callable[[Sequence[Record]], str], ...] = (
-    _nothing_learned,
-    _collapsed,
-    _solved_at_once,
-    _diverges,
-    _starves,
-)
+_RULES: dict[str, Callable[[Sequence[Record]], str]] = {
+    "nothing learned": _nothing_learned,
+    "collapse": _collapsed,
+    "solved at once": _solved_at_once,
+    "divergence": _diverges,
+    "starvation": _starves,
+}

@@ -84,7 +84,7 @@ class Vibration(Data):
         Raises:
             ValueError: naming file, row and remedy.
         """
-        self._collections, self._columns, self._signal = collections, columns, signal
+        self._collections, self._signal = collections, signal
         self._views, self._windows, self._loading = views, evaluation, loading
         self._ledger = Ledger(loading.quarantine)
         catalogue, total, self._matched = read_catalogue(collections, columns, select, self._ledger)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,6 @@ class Embeddings:
             The file written.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         vectors = pa.FixedSizeListArray.from_arrays(
             pa.array(np.ascontiguousarray(self.values, np.float32).reshape(-1)), self.values.shape[1]
@@ -121,8 +120,7 @@ class Embeddings:
         )
         known = {"classes": json.dumps(self.classes), "names": json.dumps(self.names)}
         path = _file(stem)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.replace_schema_metadata(known), path)
+        write_whole(table.replace_schema_metadata(known), path)
         return path
 
     @classmethod
@@ -153,6 +151,16 @@ class Embeddings:
             tuple(json.loads(known[b"classes"])),
             tuple(json.loads(known[b"names"])),
         )
+
+
+def write_whole(table: Any, path: Path) -> None:
+    """Write an Arrow table so that whoever finds the file finds the whole of it."""
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    pq.write_table(table, scratch)
+    scratch.replace(path)
 
 
 def _file(stem: Path) -> Path:

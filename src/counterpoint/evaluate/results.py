@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from counterpoint.evaluate.embeddings import Truth
+from counterpoint.evaluate.embeddings import Truth, write_whole
 from counterpoint.evaluate.intervals import Float, Int, Statistic, combine, paired_difference
 from counterpoint.evaluate.metrics import METRICS, chance, classification_statistics
 from counterpoint.types import Estimate
@@ -189,7 +189,6 @@ def _cell(score: Score) -> str:
 def save_results(path: Path, results: Sequence[Result]) -> None:
     """Write predictions to a Parquet file, a row each; what belongs to a whole result is in its metadata."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     heads, tables = [], []
     for index, result in enumerate(results):
@@ -204,9 +203,8 @@ def save_results(path: Path, results: Sequence[Result]) -> None:
             "probabilities": list(result.probabilities.astype(np.float64)),
         }
         tables.append(pa.table(columns))
-    path.parent.mkdir(parents=True, exist_ok=True)
     known = {"results": json.dumps(heads)}
-    pq.write_table(pa.concat_tables(tables).replace_schema_metadata(known), path)
+    write_whole(pa.concat_tables(tables).replace_schema_metadata(known), path)
 
 
 def load_results(path: Path) -> list[Result]:

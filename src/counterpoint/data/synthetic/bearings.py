@@ -73,7 +73,6 @@ class Geometry:
 
 
 SKF_6205 = Geometry(balls=9, ball_diameter=0.3126, pitch_diameter=1.537)
-SKF_6203 = Geometry(balls=8, ball_diameter=0.2656, pitch_diameter=1.122)
 
 
 @dataclass(frozen=True)
