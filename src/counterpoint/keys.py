@@ -23,6 +23,7 @@ Word = NDArray[np.uint64]
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
+_LOW = 2**32 - 1
 
 
 def _mix(words: Word) -> Word:
@@ -86,6 +87,42 @@ def normal(keys: Int, count: int, purpose: str) -> Tensor:
     radius = draws[:, :half].log().mul_(-2.0).sqrt_()
     angle = draws[:, half:].mul_(2.0 * pi)
     return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :count]
+
+
+def hashed_normal(keys: Tensor, places: Tensor, count: int) -> Tensor:
+    """(n, count) float32 numbers of mean 0 and variance 1, row i decided by its key and its place alone.
+
+    The same hash as ``normal`` in tensor arithmetic, on the device of the keys, for noise drawn inside a model. A place
+    below 2**31 stands for the purpose: a row of a batch draws for its first set, its second, ...
+
+    Args:
+        keys: (n,) int64.
+        places: (n,) int64, 0 or more.
+        count: numbers a row.
+    """
+    seeds = _mix_tensor(keys ^ _mix_tensor(places + 1))
+    half = (count + 1) // 2
+    start, middle = (seeds >> 32) & _LOW, seeds & _LOW
+    counter = torch.arange(2 * half, device=keys.device) * 0x9E3779B9 & _LOW
+    bits = _mix32_tensor(_mix32_tensor((counter + start.unsqueeze(1)) & _LOW) ^ middle.unsqueeze(1))
+    draws = ((bits >> 9).float() + 0.5) * 2.0**-23
+    radius = draws[:, :half].log().mul_(-2.0).sqrt_()
+    angle = draws[:, half:].mul_(2.0 * pi)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :count]
+
+
+def _mix_tensor(words: Tensor) -> Tensor:
+    """``_mix`` in int64, which wraps as unsigned words do; shifts of negative words are cleared of their sign."""
+    words = (words ^ ((words >> 30) & (2**34 - 1))) * _FIRST.astype(np.int64).item()
+    words = (words ^ ((words >> 27) & (2**37 - 1))) * _SECOND.astype(np.int64).item()
+    return words ^ ((words >> 31) & (2**33 - 1))
+
+
+def _mix32_tensor(words: Tensor) -> Tensor:
+    """``_mix32`` in int64 whose upper half stays empty."""
+    words = ((words ^ (words >> 16)) * 0x7FEB352D) & _LOW
+    words = ((words ^ (words >> 15)) * 0x846CA68B) & _LOW
+    return words ^ (words >> 16)
 
 
 def _bits(keys: Int, count: int, purpose: str) -> NDArray[np.uint32]:

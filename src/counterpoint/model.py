@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from torch import nn
 
-from counterpoint.encoders.base import Encoder
+from counterpoint.encoders.base import Encoder, check_kind
 from counterpoint.fusion import Fusion
-from counterpoint.types import Encoded, Signal, SignalSpec
+from counterpoint.types import Encoded, Modality, Spec
 
 FUSED = "fused"
 """Key of the fused embedding in what a model returns."""
@@ -19,6 +19,7 @@ class Model(nn.Module):
 
     Attributes:
         dims: width of every output, modality name -> D, ``FUSED`` included.
+        latents: width of the latent variable of every modality, 0 where there is none.
     """
 
     def __init__(self, encoders: dict[str, Encoder], fusion: Fusion) -> None:
@@ -27,8 +28,9 @@ class Model(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
         self.dims = {name: encoder.dim for name, encoder in encoders.items()} | {FUSED: fusion.dim}
+        self.latents = {name: encoder.latent for name, encoder in encoders.items()}
 
-    def forward(self, view: dict[str, Signal]) -> dict[str, Encoded]:
+    def forward(self, view: dict[str, Modality]) -> dict[str, Encoded]:
         """Encode every modality of a view and add their fusion under ``FUSED``.
 
         Raises:
@@ -43,7 +45,7 @@ class Model(nn.Module):
 
 
 def build_model(
-    specs: dict[str, SignalSpec],
+    specs: dict[str, Spec],
     encoders: dict[str, Callable[..., Encoder]],
     fusion: Callable[..., Fusion],
 ) -> Model:
@@ -55,12 +57,14 @@ def build_model(
         fusion: the factory of the fusion.
 
     Raises:
-        ValueError: if a modality has no encoder or an encoder no modality.
+        ValueError: if a modality has no encoder, an encoder no modality, or one of another kind.
     """
     if set(specs) != set(encoders):
         raise ValueError(
             f"encoders: the data bring {sorted(specs)}, the recipe has encoders for {sorted(encoders)}; "
             "each modality needs exactly one encoder of its name"
         )
+    for name, factory in encoders.items():
+        check_kind(f"encoders.{name}", specs[name], factory)
     built = {name: factory(specs[name]) for name, factory in encoders.items()}
     return Model(built, fusion({name: encoder.dim for name, encoder in built.items()}))

@@ -1,13 +1,14 @@
 """The tuples every part of Counterpoint exchanges, and the legend of their shapes.
 
-Legend: B rows of a batch, L elements in time (samples, events, patches), C channels, D embedding width.
+Legend: B rows of a batch, L elements in time (samples, sets, patches), C channels, D embedding width, Z width of a
+latent variable; E events and S sets of a whole batch, which travel flat, without padding.
 ``True`` in a mask means *real*, everywhere. A missing modality is a row whose mask is all ``False``.
 The tuples are ``NamedTuple``s so that Lightning moves and pins them without any code.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
@@ -16,37 +17,73 @@ UNLABELLED = -1
 
 
 class Signal(NamedTuple):
-    """One modality of a batch.
+    """One modality of a batch that is sampled regularly.
 
     Attributes:
         values: (B, L, C) float, channels last.
         mask: (B, L) bool, True = real; None when every element is real.
-        times: (B, L) seconds; None when sampling is regular.
-        codes: (B, L) int, the variable an event belongs to; None for plain signals.
     """
 
     values: Tensor
     mask: Tensor | None = None
-    times: Tensor | None = None
-    codes: Tensor | None = None
+
+
+class Events(NamedTuple):
+    """One modality of a batch that happens irregularly: sequences of sets of events, flat, nothing padded.
+
+    The events of one moment are a set, the sets of a row are in the order of time.
+
+    Attributes:
+        values: (E,) float, standardised; 0 is the mean of the variable over the training rows.
+        codes: (E,) int64, the variable of every event, an index into the names of the spec.
+        times: (S,) float, hours, of every set.
+        sets: (S + 1,) int64, offsets: set s holds the events ``sets[s]:sets[s + 1]``, at least one.
+        rows: (B + 1,) int64, offsets: row b holds the sets ``rows[b]:rows[b + 1]``; a row that has none lacks
+            the modality.
+        keys: (B,) int64, the number that alone decides the randomness of a row.
+    """
+
+    values: Tensor
+    codes: Tensor
+    times: Tensor
+    sets: Tensor
+    rows: Tensor
+    keys: Tensor
+
+
+Modality: TypeAlias = Signal | Events
 
 
 class Batch(NamedTuple):
     """What a loader yields.
 
     Attributes:
-        views: one dict a view, modality name -> Signal. Row i of every view comes from recording ``ids[i]``.
+        views: one dict a view, modality name -> signal or events. Row i of every view comes from recording ``ids[i]``.
         labels: (B,) int64 class index, ``UNLABELLED`` where none is known.
         groups: (B,) int64, what never stands on both sides of a split: a bearing, a patient, a plate.
         domains: (B,) int64, the operating condition: a load, a site.
         ids: (B,) int64 row of the recording in the data's table.
     """
 
-    views: list[dict[str, Signal]]
+    views: list[dict[str, Modality]]
     labels: Tensor
     groups: Tensor
     domains: Tensor
     ids: Tensor
+
+
+class Latent(NamedTuple):
+    """A Gaussian latent variable a token, as a variational encoder infers it.
+
+    Attributes:
+        mean: (B, L', Z) of the posterior.
+        log_variance: (B, L', Z) of the posterior.
+        sample: (B, L', Z) drawn from it in training; the mean otherwise.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    sample: Tensor
 
 
 class Encoded(NamedTuple):
@@ -56,11 +93,13 @@ class Encoded(NamedTuple):
         tokens: (B, L', D).
         mask: (B, L') bool, True = real.
         pooled: (B, D), the embedding.
+        latent: what the tokens were inferred through; None for encoders that are not variational.
     """
 
     tokens: Tensor
     mask: Tensor
     pooled: Tensor
+    latent: Latent | None = None
 
 
 class Loss(NamedTuple):
@@ -77,7 +116,7 @@ class Prediction(NamedTuple):
 
 
 class SignalSpec(NamedTuple):
-    """What an encoder must know of its modality before it is built.
+    """What an encoder of signals must know of its modality before it is built.
 
     Attributes:
         channels: C.
@@ -88,6 +127,39 @@ class SignalSpec(NamedTuple):
     channels: int
     length: int
     rate: float
+
+
+class EventSpec(NamedTuple):
+    """What an encoder of events must know of its modality before it is built.
+
+    Attributes:
+        variables: their names, by code.
+        sets: the largest number of sets a row will bring.
+        events: the largest number of events a set will bring.
+    """
+
+    variables: tuple[str, ...]
+    sets: int
+    events: int
+
+
+Spec: TypeAlias = SignalSpec | EventSpec
+
+
+class ObjectiveSpec(NamedTuple):
+    """What an objective must know before it is built.
+
+    Attributes:
+        dims: width of every output of the model, by modality, the fused one included.
+        latents: width of the latent variable of every modality, 0 where its encoder has none.
+        classes: names of the classes, in the order of their indices; empty when nothing is labelled.
+        specs: what the data say of each modality.
+    """
+
+    dims: dict[str, int]
+    latents: dict[str, int]
+    classes: tuple[str, ...]
+    specs: dict[str, Spec]
 
 
 class Estimate(NamedTuple):

@@ -1,5 +1,31 @@
 """One modality in, ``Encoded`` out. Importing the package makes every encoder known to the configuration."""
 
-from counterpoint.encoders import base, frontend, modulation, patch, patchtst, pointwise, resnet
+from counterpoint.encoders import (
+    base,
+    event_statistics,
+    frontend,
+    modulation,
+    parallel,
+    patch,
+    patchtst,
+    pointwise,
+    resnet,
+    set_sequence,
+    sets,
+    variables,
+)
 
-__all__ = ["base", "frontend", "modulation", "patch", "patchtst", "pointwise", "resnet"]
+__all__ = [
+    "base",
+    "event_statistics",
+    "frontend",
+    "modulation",
+    "parallel",
+    "patch",
+    "patchtst",
+    "pointwise",
+    "resnet",
+    "set_sequence",
+    "sets",
+    "variables",
+]

@@ -1,4 +1,4 @@
-"""Encoders made of small parts: a network at each element, and several encoders side by side."""
+"""The same small network at each element of a signal."""
 
 from __future__ import annotations
 
@@ -55,38 +55,3 @@ class PointwiseMLP(Encoder):
             mask = torch.ones(seen.values.shape[:2], dtype=torch.bool, device=seen.values.device)
         tokens = zeroed(self.network(seen.values), mask)
         return Encoded(tokens, mask, masked_mean(tokens, mask))
-
-
-@final
-class Parallel(Encoder):
-    """Several encoders of one signal side by side; their embeddings are concatenated.
-
-    A branch is a token, which fills its own part of the width and is zero elsewhere; the embedding is their sum.
-    """
-
-    def __init__(self, spec: SignalSpec, /, *, branches: list[Callable[..., Encoder]]) -> None:
-        """Build the branches.
-
-        Args:
-            spec: the modality.
-            branches: at least one encoder.
-
-        Raises:
-            ValueError: if there is none.
-        """
-        super().__init__()
-        if not branches:
-            raise ValueError("Parallel: branches is empty; give at least one encoder")
-        self.branches = nn.ModuleList([branch(spec) for branch in branches])
-        self.widths = [int(branch.dim) for branch in self.branches]  # type: ignore[arg-type]
-        self.dim = sum(self.widths)
-
-    def forward(self, signal: Signal) -> Encoded:
-        """Encode (B, L, C) into a token a branch, and (B, D) of all of them."""
-        encoded: list[Encoded] = [branch(signal) for branch in self.branches]
-        tokens, start = [], 0
-        for part, width in zip(encoded, self.widths, strict=True):
-            tokens.append(nn.functional.pad(part.pooled, (start, self.dim - start - width)))
-            start += width
-        stacked = torch.stack(tokens, 1)
-        return Encoded(stacked, torch.stack([part.mask.any(1) for part in encoded], 1), stacked.sum(1))
