@@ -29,7 +29,7 @@ from counterpoint.objectives import InfoNCE
 from counterpoint.settings import Checkpoints, Monitor, Optimizer
 from counterpoint.settings import Trainer as Settings
 from counterpoint.task import Task
-from counterpoint.types import Batch, Signal, SignalSpec
+from counterpoint.types import Batch, ObjectiveSpec, Signal, SignalSpec
 
 BATCH, LENGTH = 16, 8
 
@@ -54,7 +54,7 @@ class Repeated:
 def make_task(steps: int) -> Task:
     torch.manual_seed(0)
     model = build_model({"x": SignalSpec(1, LENGTH, 1.0)}, {"x": partial(PointwiseMLP, dim=8, hidden=8)}, Concat)
-    objective = InfoNCE(model.dims, (), projection=8)
+    objective = InfoNCE(ObjectiveSpec(model.dims, {}, (), {}), projection=8)
     return Task(model, objective, Optimizer(), total_steps=steps, log_every=10)
 
 

@@ -1,4 +1,4 @@
-"""Train the toy: ``python distributed_run.py FOLDER DEVICES``. Lightning runs this file once a rank."""
+"""Train a toy: ``python distributed_run.py WORLD FOLDER DEVICES``. Lightning runs this file once a rank."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import torch
 
+from counterpoint.data.base import Rows
 from counterpoint.data.sampling import stream_length
 from counterpoint.fit import fit
 from counterpoint.settings import Checkpoints, Hardware, Trainer
+from sets_world import StayRows, stay_task
 from toys import Tones, toy_task
 
 
-def main(folder: Path, devices: int) -> None:
+def main(world: str, folder: Path, devices: int) -> None:
     torch.set_num_threads(1)
     settings = Trainer(
         epochs=2,
@@ -22,10 +24,12 @@ def main(folder: Path, devices: int) -> None:
         checkpoints=Checkpoints(every_n_steps=3),
         hardware=Hardware(accelerator="cpu", devices=devices, precision="64-true"),
     )
-    rows, valid = Tones(24), Tones(12, repeats=2)
-    task = toy_task(stream_length(rows, settings.batch_size, settings.epochs)[0], dropout=0.0)
+    rows: Rows = Tones(24) if world == "tones" else StayRows(96)
+    valid: Rows = Tones(12, repeats=2) if world == "tones" else StayRows(24)
+    steps = stream_length(rows, settings.batch_size, settings.epochs)[0]
+    task = toy_task(steps, dropout=0.0) if world == "tones" else stay_task(steps)
     fit(task, rows, valid, settings=settings, seed=3, folder=folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

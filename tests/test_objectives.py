@@ -13,7 +13,7 @@ from counterpoint.data.base import Draw
 from counterpoint.fusion import Concat
 from counterpoint.model import FUSED, Model, build_model
 from counterpoint.objectives import CrossEntropy, InfoNCE, SupCon
-from counterpoint.types import UNLABELLED, Batch, Encoded, Signal, SignalSpec
+from counterpoint.types import UNLABELLED, Batch, Encoded, ObjectiveSpec, Signal, SignalSpec
 from toys import LENGTH, OneLayer, Tones, toy_model
 
 DIMS = {FUSED: 6}
@@ -31,7 +31,7 @@ def encoded(rows: int = 8, seed: int = 0) -> dict[str, Encoded]:
 
 @pytest.mark.parametrize("exclude", [(), ("group",), ("label", "domain")])
 def test_info_nce_is_the_loss_of_the_projections(exclude: tuple[str, ...]) -> None:
-    objective = InfoNCE(DIMS, (), temperature=0.2, exclude=exclude)  # type: ignore[arg-type]
+    objective = InfoNCE(ObjectiveSpec(DIMS, {}, (), {}), temperature=0.2, exclude=exclude)  # type: ignore[arg-type]
     views, rows = [encoded(seed=0), encoded(seed=1)], batch()
     columns = {"label": rows.labels, "group": rows.groups, "domain": rows.domains}
     a, b = (objective.head(view) for view in views)
@@ -45,7 +45,7 @@ def test_info_nce_is_the_loss_of_the_projections(exclude: tuple[str, ...]) -> No
 
 
 def test_windows_of_one_recording_are_never_negatives() -> None:
-    objective = InfoNCE(DIMS, ())
+    objective = InfoNCE(ObjectiveSpec(DIMS, {}, (), {}))
     views = [encoded(4, 0), encoded(4, 1)]
     rows = batch(4)._replace(ids=torch.tensor([0, 0, 1, 2]))
     apart = objective(views, rows).value
@@ -54,7 +54,10 @@ def test_windows_of_one_recording_are_never_negatives() -> None:
 
 def test_a_temperature_is_fixed_or_learned_and_clamped() -> None:
     views = [encoded(seed=0), encoded(seed=1)]
-    fixed, learned = InfoNCE(DIMS, ()), InfoNCE(DIMS, (), tempering="learned")
+    fixed, learned = (
+        InfoNCE(ObjectiveSpec(DIMS, {}, (), {})),
+        InfoNCE(ObjectiveSpec(DIMS, {}, (), {}), tempering="learned"),
+    )
     fixed(views, batch()).value.backward()
     learned(views, batch()).value.backward()
     assert fixed.head.log_scale.grad is None
@@ -63,23 +66,23 @@ def test_a_temperature_is_fixed_or_learned_and_clamped() -> None:
         learned.head.log_scale.fill_(20.0)
     assert learned.head.scale().item() == pytest.approx(100.0)
     with pytest.raises(ValueError, match="temperature is 0"):
-        InfoNCE(DIMS, (), temperature=0)
+        InfoNCE(ObjectiveSpec(DIMS, {}, (), {}), temperature=0)
 
 
 def test_sup_con_by_label_by_group_and_by_id() -> None:
     views, rows = [encoded(seed=0), encoded(seed=1)], batch()
     for positives, keys in (("label", rows.labels), ("group", rows.groups), ("id", rows.ids)):
-        objective = SupCon(DIMS, ("a", "b", "c"), positives=positives)  # type: ignore[arg-type]
+        objective = SupCon(ObjectiveSpec(DIMS, {}, ("a", "b", "c"), {}), positives=positives)  # type: ignore[arg-type]
         z = torch.cat([objective.head(view) for view in views])
         expected = losses.sup_con(z, keys.repeat(2), objective.head.scale())
         torch.testing.assert_close(objective(views, rows).value, expected)
     assert float(objective.diagnose(views, rows)["collapse"]) == pytest.approx(math.log(15))
     with pytest.raises(ValueError, match=r"two classes or more.*\['a'\]"):
-        SupCon(DIMS, ("a",))
+        SupCon(ObjectiveSpec(DIMS, {}, ("a",), {}))
 
 
 def test_cross_entropy_leaves_the_unlabelled_out() -> None:
-    objective = CrossEntropy(DIMS, ("a", "b", "c"), label_smoothing=0.1)
+    objective = CrossEntropy(ObjectiveSpec(DIMS, {}, ("a", "b", "c"), {}), label_smoothing=0.1)
     view, rows = encoded(), batch()
     labels = rows.labels.clone()
     labels[::2] = UNLABELLED
@@ -90,11 +93,11 @@ def test_cross_entropy_leaves_the_unlabelled_out() -> None:
     with pytest.raises(ValueError, match="no labelled row"):
         objective([view], rows._replace(labels=torch.full((8,), UNLABELLED)))
     with pytest.raises(ValueError, match="two classes or more"):
-        CrossEntropy(DIMS, ())
+        CrossEntropy(ObjectiveSpec(DIMS, {}, (), {}))
 
 
 def test_balanced_weights_by_hand() -> None:
-    objective = CrossEntropy(DIMS, ("a", "b"), weights="balanced")
+    objective = CrossEntropy(ObjectiveSpec(DIMS, {}, ("a", "b"), {}), weights="balanced")
     view = encoded(4)
     labels = torch.tensor([0, 0, 0, 1])
     each = F.cross_entropy(objective.classifier(view[FUSED].pooled), labels, reduction="none")

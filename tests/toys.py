@@ -16,7 +16,7 @@ from counterpoint.model import Model, build_model
 from counterpoint.objectives import InfoNCE, Objective
 from counterpoint.settings import Optimizer
 from counterpoint.task import Task
-from counterpoint.types import Batch, Encoded, Signal, SignalSpec
+from counterpoint.types import Batch, Encoded, ObjectiveSpec, Signal, SignalSpec, Spec
 
 LENGTH = 32
 
@@ -67,7 +67,7 @@ class ToneData(Data):
     """Tones behind the interface of data."""
 
     def __init__(self, *, recordings: int = 12) -> None:
-        self.specs = {"tone": SignalSpec(1, LENGTH, 1.0)}
+        self.specs: dict[str, Spec] = {"tone": SignalSpec(1, LENGTH, 1.0)}
         self.classes = ("even", "odd")
         self.folds = ("all",)
         self.names = tuple(f"tone-{i}" for i in range(recordings))
@@ -87,9 +87,9 @@ class ToneData(Data):
 
 def toy_model(seed: int = 0, dropout: float = 0.1) -> tuple[Model, Objective]:
     torch.manual_seed(seed)
-    specs = {"tone": SignalSpec(1, LENGTH, 1.0)}
+    specs: dict[str, Spec] = {"tone": SignalSpec(1, LENGTH, 1.0)}
     model = build_model(specs, {"tone": partial(OneLayer, dropout=dropout)}, Concat)
-    return model, InfoNCE(model.dims, ())
+    return model, InfoNCE(ObjectiveSpec(model.dims, {}, (), specs))
 
 
 def toy_task(steps: int, seed: int = 0, dropout: float = 0.1, log_every: int = 5) -> Task:

@@ -19,20 +19,25 @@ from counterpoint.config import Factory
 from counterpoint.data.base import Data
 from counterpoint.data.sampling import stream_length
 from counterpoint.data.splits import Split
+from counterpoint.data.stays import StayReader
 from counterpoint.data.windows import Windows
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.frontend import Frontend
+from counterpoint.encoders.variables import Variables
+from counterpoint.evaluate.metrics import MetricName
 from counterpoint.evaluate.probes import KNN, Evaluator, LinearProbe
 from counterpoint.fusion import Concat, Fusion
 from counterpoint.model import Model, build_model
 from counterpoint.objectives import Objective
-from counterpoint.settings import Optimizer, Trainer, Transfer
+from counterpoint.settings import FewShot, Optimizer, Trainer, Transfer
 from counterpoint.transforms import Transform
+from counterpoint.types import ObjectiveSpec
 
 if TYPE_CHECKING:
     from counterpoint.task import Task
 
 MODULES = (
+    "counterpoint.data.clinical",
     "counterpoint.data.vibration",
     "counterpoint.encoders",
     "counterpoint.evaluate",
@@ -41,7 +46,7 @@ MODULES = (
 )
 """Modules whose import makes every choice of every role known."""
 
-ROLES = (Data, Split, Windows, Transform, Encoder, Frontend, Fusion, Objective, Evaluator)
+ROLES = (Data, StayReader, Split, Windows, Transform, Encoder, Frontend, Variables, Fusion, Objective, Evaluator)
 """What a recipe chooses, in the order in which data pass through."""
 
 
@@ -51,11 +56,20 @@ class Evaluation:
 
     Args:
         evaluators: what is trained on the embeddings of the training split and scored on the test split.
+        metric: the score that decides the verdict and the best baseline. ``balanced_accuracy`` does not reward
+            answering with the most common class; for a rare outcome take ``auprc`` or ``auroc``.
         transfer: also fine-tune on shares of the labels, against the same model from scratch.
+        few_shot: also train the first evaluator on few labelled rows, against summary statistics of the same rows.
     """
 
     evaluators: list[Evaluator] = field(default_factory=lambda: [LinearProbe(), KNN()])
+    metric: MetricName = "balanced_accuracy"
     transfer: Transfer | None = None
+    few_shot: FewShot | None = None
+
+    def __post_init__(self) -> None:
+        if not self.evaluators:
+            raise ValueError("evaluation.evaluators is empty; give at least one, such as LinearProbe")
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,7 @@ def build(
     """
     torch.manual_seed(seed)
     model = build_model(data.specs, recipe.encoders, recipe.fusion)
-    return model, (objective or recipe.objective)(model.dims, data.classes)
+    return model, (objective or recipe.objective)(ObjectiveSpec(model.dims, model.latents, data.classes, data.specs))
 
 
 def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> Task:

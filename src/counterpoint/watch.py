@@ -49,6 +49,20 @@ def _collapsed(history: Sequence[Record]) -> str:
     )
 
 
+def _posterior_collapsed(history: Sequence[Record]) -> str:
+    """Judged by the raw divergence and by what moves with the data: the posterior's variance goes to 1, not to 0."""
+    active, width = _recent(history, "train/active_units"), _recent(history, "train/latent_width")
+    kl = _recent(history, "train/kl")
+    if not (active <= 0.02 * width or kl < 0.1):
+        return ""
+    first, now = history[0].get("train/reconstruction", math.nan), _recent(history, "train/reconstruction")
+    return (
+        f"the posterior collapses: {active:.0f} of {width:.0f} latent dimensions move with the data (variance of the "
+        f"posterior mean above 0.01), and the raw KL is {kl:.3f} nats a set; reconstruction went from {first:.3f} to "
+        f"{now:.3f}. Lower objective.divergence.beta by 10, or lengthen objective.divergence.warm_up"
+    )
+
+
 def _solved_at_once(history: Sequence[Record]) -> str:
     first, collapse = history[0]["train/loss"], history[0].get("train/collapse", math.nan)
     if not first < 0.05 * collapse:
@@ -83,6 +97,7 @@ def _starves(history: Sequence[Record]) -> str:
 _RULES: dict[str, Callable[[Sequence[Record]], str]] = {
     "nothing learned": _nothing_learned,
     "collapse": _collapsed,
+    "posterior collapse": _posterior_collapsed,
     "solved at once": _solved_at_once,
     "divergence": _diverges,
     "starvation": _starves,

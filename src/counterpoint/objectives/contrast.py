@@ -1,41 +1,19 @@
-"""Objectives: what is thrown away after training. Projection heads, temperatures, classifiers, losses."""
+"""Contrastive objectives: a projection head, a temperature, and InfoNCE or supervised contrast over all ranks."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from counterpoint import losses
 from counterpoint.losses.gather import rank, world_size
 from counterpoint.model import FUSED
-from counterpoint.types import UNLABELLED, Batch, Encoded, Loss, Prediction
-
-
-class Objective(nn.Module, ABC):
-    """Base of all objectives.
-
-    A constructor takes, as its two positional arguments, the widths of what the model returns and the names
-    of the classes, and everything a recipe may set as keyword-only arguments.
-
-    Attributes:
-        views: how many views of a row the objective compares.
-    """
-
-    views: int = 2
-
-    @abstractmethod
-    def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
-        """The loss of a batch, with the scalars that cost nothing to know."""
-
-    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
-        """Scalars too dear for every step; asked for when a row of the log is due, without gradient."""
-        return {}
+from counterpoint.objectives.base import Objective
+from counterpoint.types import UNLABELLED, Batch, Encoded, Loss, ObjectiveSpec
 
 
 class ContrastHead(nn.Module):
@@ -78,8 +56,7 @@ class InfoNCE(Objective):
 
     def __init__(
         self,
-        dims: dict[str, int],
-        classes: tuple[str, ...],
+        spec: ObjectiveSpec,
         /,
         *,
         temperature: float = 0.07,
@@ -92,8 +69,7 @@ class InfoNCE(Objective):
         """Build the head.
 
         Args:
-            dims: width of every output of the model.
-            classes: names of the classes; not used.
+            spec: what the model returns.
             temperature: what similarities are divided by.
             tempering: whether the temperature stays or is learned.
             projection: width of the space the loss is computed in.
@@ -102,7 +78,7 @@ class InfoNCE(Objective):
             hard_negatives: concentration of the weights on hard negatives; 0 weighs all alike.
         """
         super().__init__()
-        self.head = ContrastHead(dims[FUSED], projection, temperature, tempering)
+        self.head = ContrastHead(spec.dims[FUSED], projection, temperature, tempering)
         self.direction = direction
         self.exclude = tuple(exclude)
         self.hard_negatives = hard_negatives
@@ -150,8 +126,7 @@ class SupCon(Objective):
 
     def __init__(
         self,
-        dims: dict[str, int],
-        classes: tuple[str, ...],
+        spec: ObjectiveSpec,
         /,
         *,
         temperature: float = 0.07,
@@ -162,8 +137,7 @@ class SupCon(Objective):
         """Build the head.
 
         Args:
-            dims: width of every output of the model.
-            classes: names of the classes.
+            spec: what the model returns, and the names of the classes.
             temperature: what similarities are divided by.
             tempering: whether the temperature stays or is learned.
             projection: width of the space the loss is computed in.
@@ -173,12 +147,12 @@ class SupCon(Objective):
             ValueError: if positives are labels and the data have fewer than two classes.
         """
         super().__init__()
-        if positives == "label" and len(classes) < 2:
+        if positives == "label" and len(spec.classes) < 2:
             raise ValueError(
-                f"SupCon by label needs two classes or more, the training data have {list(classes)}: "
+                f"SupCon by label needs two classes or more, the training data have {list(spec.classes)}: "
                 "every window would be every other's positive; set positives: id or bring labels"
             )
-        self.head = ContrastHead(dims[FUSED], projection, temperature, tempering)
+        self.head = ContrastHead(spec.dims[FUSED], projection, temperature, tempering)
         self.positives = positives
 
     def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
@@ -193,62 +167,3 @@ class SupCon(Objective):
         candidates = len(views) * len(batch.ids) * world_size() - 1
         collapse = batch.ids.new_tensor(candidates, dtype=torch.float32).log()
         return self.head.diagnose(views, [batch.ids]) | {"collapse": collapse}
-
-
-@final
-class CrossEntropy(Objective):
-    """A linear classifier on the fused embedding. Rows without a label do not count."""
-
-    views = 1
-
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: tuple[str, ...],
-        /,
-        *,
-        label_smoothing: float = 0.0,
-        weights: Literal["none", "balanced"] = "none",
-    ) -> None:
-        """Build the classifier.
-
-        Args:
-            dims: width of every output of the model.
-            classes: names of the classes, at least two.
-            label_smoothing: share of the target spread over all classes.
-            weights: ``balanced`` weighs the classes of each batch by the inverse of their counts.
-
-        Raises:
-            ValueError: if there is nothing to tell apart.
-        """
-        super().__init__()
-        if len(classes) < 2:
-            raise ValueError(f"CrossEntropy needs two classes or more, the data have {list(classes)}")
-        self.classifier = nn.Linear(dims[FUSED], len(classes))
-        self.label_smoothing = label_smoothing
-        self.weights = weights
-
-    def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
-        """Mean cross-entropy over views and labelled rows."""
-        labels = batch.labels.repeat(len(views))
-        known = labels != UNLABELLED
-        if not bool(known.any()):
-            raise ValueError("a batch has no labelled row; CrossEntropy cannot learn from it")
-        logits = self.classifier(torch.cat([view[FUSED].pooled for view in views]))[known]
-        labels = labels[known]
-        weight = self._class_weights(labels) if self.weights == "balanced" else None
-        value = F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
-        accuracy = (logits.detach().argmax(1) == labels).float().mean()
-        return Loss(value, {"loss": value.detach(), "accuracy": accuracy})
-
-    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
-        """The value ln K of a classifier that learned nothing."""
-        return {"collapse": torch.tensor(math.log(self.classifier.out_features))}
-
-    def predict(self, encoded: dict[str, Encoded]) -> Prediction:
-        """Class probabilities, (B, K)."""
-        return Prediction(self.classifier(encoded[FUSED].pooled).softmax(-1))
-
-    def _class_weights(self, labels: Tensor) -> Tensor:
-        counts = torch.bincount(labels, minlength=self.classifier.out_features).float()
-        return torch.where(counts > 0, counts.sum() / counts.clamp_min(1), 0.0)

@@ -1,0 +1,8 @@
+"""Objectives: what is thrown away after training. Projection heads, temperatures, decoders, classifiers, losses."""
+
+from counterpoint.objectives.base import Objective
+from counterpoint.objectives.classify import CrossEntropy
+from counterpoint.objectives.contrast import ContrastHead, InfoNCE, SupCon, negative_counts
+from counterpoint.objectives.set_vae import SetVAE
+
+__all__ = ["ContrastHead", "CrossEntropy", "InfoNCE", "Objective", "SetVAE", "SupCon", "negative_counts"]

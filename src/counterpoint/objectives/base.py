@@ -1,0 +1,34 @@
+"""The role of an objective: the encoded views of a batch in, a loss out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from counterpoint.types import Batch, Encoded, Loss, Prediction
+
+
+class Objective(nn.Module, ABC):
+    """Base of all objectives.
+
+    A constructor takes an ``ObjectiveSpec`` as its one positional argument, because model and data decide it, and
+    everything a recipe may set as keyword-only arguments.
+
+    Attributes:
+        views: how many views of a row the objective compares.
+    """
+
+    views: int = 2
+
+    @abstractmethod
+    def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
+        """The loss of a batch, with the scalars that cost nothing to know."""
+
+    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
+        """Scalars too dear for every step; asked for when a row of the log is due, without gradient."""
+        return {}
+
+    def predict(self, encoded: dict[str, Encoded]) -> Prediction | None:
+        """Class probabilities (B, K) of the encoded rows; None from an objective that predicts nothing."""
+        return None
