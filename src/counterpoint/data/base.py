@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from counterpoint.types import Batch, SignalSpec
+from counterpoint.types import Batch, Spec
 
 SplitName = Literal["train", "valid", "test", "all"]
 Int = NDArray[np.int64]
@@ -65,7 +65,7 @@ class Data(ABC):
         names: recording id by row of the table.
     """
 
-    specs: dict[str, SignalSpec]
+    specs: dict[str, Spec]
     classes: tuple[str, ...]
     folds: tuple[str, ...]
     names: tuple[str, ...]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoint.data.recordings import Catalogue
-from counterpoint.data.splits import text
+from counterpoint.data.splits import Value, text
 from counterpoint.keys import Int
 
 _ONE_HOT = 64
@@ -40,9 +40,9 @@ def labelling(catalogue: Catalogue, classes: Sequence[str], metadata: Sequence[s
         metadata: columns to add to rate, length and channels.
     """
     return Labelling(
-        _indices(catalogue.labels, classes),
-        _indices(catalogue.groups, ordered(catalogue.groups)),
-        np.maximum(_indices(catalogue.domains, ordered(catalogue.domains)), 0),
+        indices(catalogue.labels, classes),
+        indices(catalogue.groups, ordered(catalogue.groups)),
+        np.maximum(indices(catalogue.domains, ordered(catalogue.domains)), 0),
         _metadata(catalogue, metadata),
     )
 
@@ -56,33 +56,34 @@ def ordered(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(distinct)
 
 
-def _indices(values: Sequence[str], names: Sequence[str]) -> Int:
+def indices(values: Sequence[str], names: Sequence[str]) -> Int:
     """Position of every value among the names; -1 for those that are none of them."""
     place = {name: at for at, name in enumerate(names)}
     return np.array([place.get(value, -1) for value in values], dtype=np.int64)
 
 
 def _metadata(catalogue: Catalogue, names: Sequence[str]) -> NDArray[np.float64]:
-    """All that is known without the signal (n, m): rate, length, channels and the named columns.
+    """All that is known without the signal (n, m): rate, length, channels and the named columns."""
+    rows = [(r.rate or np.nan, float(r.length), float(r.channels)) for r in catalogue.recordings]
+    plain = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    return np.concatenate([plain, *(measured(name, catalogue.cells[name]) for name in names)], 1)
 
-    A column of numbers is one column, NaN where empty; any other is one column a value, 1 where it is that.
+
+def measured(name: str, column: Sequence[Value | None]) -> NDArray[np.float64]:
+    """A column (n,) as numbers (n, k): itself, NaN where empty; of texts, one column a value, 1 where it is that.
 
     Raises:
-        ValueError: if such a column has more values than tell anything.
+        ValueError: if it has more texts than tell anything.
     """
-    rows = [(r.rate or np.nan, float(r.length), float(r.channels)) for r in catalogue.recordings]
-    parts = [np.array(rows, dtype=np.float64).reshape(-1, 3)]
-    for name in names:
-        cells = [text(cell) for cell in catalogue.cells[name]]
-        numbers = np.array([_number(cell) for cell in cells], dtype=np.float64)
-        if all(cell == "" or number == number for cell, number in zip(cells, numbers, strict=True)):
-            parts.append(numbers[:, None])
-            continue
-        values = ordered(cells)
-        if len(values) > _ONE_HOT:
-            raise ValueError(f"columns.metadata: {name!r} has {len(values)} different texts; at most {_ONE_HOT}")
-        parts.append((np.array(cells)[:, None] == np.array(values)[None, :]).astype(np.float64))
-    return np.concatenate(parts, 1)
+    cells = [text(cell) for cell in column]
+    numbers = np.array([_number(cell) for cell in cells], dtype=np.float64)
+    if all(cell == "" or number == number for cell, number in zip(cells, numbers, strict=True)):
+        return numbers[:, None]
+    values = ordered(cells)
+    if len(values) > _ONE_HOT:
+        raise ValueError(f"columns.metadata: {name!r} has {len(values)} different texts; at most {_ONE_HOT}")
+    one_hot: NDArray[np.float64] = (np.array(cells)[:, None] == np.array(values)[None, :]).astype(np.float64)
+    return one_hot
 
 
 def _number(cell: str) -> float:

@@ -70,7 +70,7 @@ def read_table(path: Path) -> Table:
     """Read a table of recordings.
 
     Args:
-        path: a ``.csv`` (UTF-8; comma, semicolon or tab), ``.parquet`` or ``.xlsx`` file (its first sheet).
+        path: a ``.csv`` or ``.txt`` (UTF-8; comma, semicolon or tab), ``.parquet`` or ``.xlsx`` file (its first sheet).
 
     Raises:
         ValueError: the file is absent, too large, damaged or of another kind; a column name is doubled; a row
@@ -79,7 +79,7 @@ def read_table(path: Path) -> Table:
     if not path.is_file():
         raise ValueError(f"{path}: no such table; give the path of a .csv, .parquet or .xlsx file")
     match path.suffix.lower():
-        case ".csv":
+        case ".csv" | ".txt":
             return _assemble(path, _csv_records(path), parse=True)
         case ".xlsx":
             return _assemble(path, _xlsx_records(path), parse=False)
