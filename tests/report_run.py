@@ -15,8 +15,11 @@ from counterpoint.evaluate.embeddings import Embeddings
 
 HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>"
 CLASSES = ("normal", "inner race", "outer race & <b>ball</b>")
-METRICS = ("balanced_accuracy", "macro_f1", "auroc")
-BATCH = 64
+METRICS = ("balanced_accuracy", "macro_f1", "auroc", "auprc", "brier", "calibration_error")
+LOWER = ("brier", "calibration_error")
+SHOT_METRICS = (METRICS[0], METRICS[3], METRICS[4])
+BATCH, WIDTH = 64, 32
+BIN_ROWS = (41, 40, 40)
 
 
 def score(value: float, half: float = 0.06) -> dict[str, float | int | None]:
@@ -34,10 +37,47 @@ def score_rows(shift: float) -> list[dict[str, Any]]:
     rows += (("random kernels + logistic regression", "baseline", 0.8114),)
     rows += (("summary statistics + logistic regression", "baseline", 0.7523),)
     rows += (("metadata only", "baseline", 0.4127), ("majority class", "baseline", 1 / 3))
-    return [
-        {"name": n, "kind": k, "scores": {m: score(v + shift - 0.013 * i) for i, m in enumerate(METRICS)}}
-        for n, k, v in rows
+    return [{"name": n, "kind": k, "scores": by_metric(v + shift)} for n, k, v in rows]
+
+
+def by_metric(value: float) -> dict[str, dict[str, float | int | None]]:
+    """Scores of one answer; those of which lower is better fall as the others rise."""
+    return {
+        m: score(0.3 * (1 - value) + 0.011 * i, 0.01) if m in LOWER else score(value - 0.013 * i)
+        for i, m in enumerate(METRICS)
+    }
+
+
+def shot(labels: int, model: float, baseline: float) -> dict[str, Any]:
+    gap = model - baseline
+    return {
+        "labels": labels,
+        "repeats": 20,
+        "answers": [
+            {"name": name, "kind": kind, "scores": {m: by_metric(value)[m] | {"spread": 0.03} for m in SHOT_METRICS}}
+            for name, kind, value in (
+                ("linear probe", "model", model),
+                ("summary statistics, logistic regression", "baseline", baseline),
+            )
+        ],
+        "difference": {
+            "metric": METRICS[0],
+            "value": gap,
+            "low": gap - 0.02,
+            "high": gap + 0.02,
+            "text": f"{gap:+.3f} [{gap - 0.02:+.3f}, {gap + 0.02:+.3f}]",
+        },
+    }
+
+
+def calibration() -> dict[str, Any]:
+    shares = ((0.03, 0.02), (0.11, 0.14), (0.42, 0.31))
+    bins: list[dict[str, float | int | None]] = [
+        {"predicted": p, "observed": o, "low": max(0.0, o - 0.05), "high": o + 0.05, "rows": r}
+        for (p, o), r in zip(shares, BIN_ROWS, strict=True)
     ]
+    bins[0] |= {"low": None, "high": None}
+    return {"name": "linear probe", "positive": CLASSES[2], "bins": bins}
 
 
 def scores() -> dict[str, Any]:
@@ -45,7 +85,7 @@ def scores() -> dict[str, Any]:
         "name": "demo",
         "simulated": True,
         "metric": METRICS[0],
-        "chance": {"balanced_accuracy": 1 / 3, "macro_f1": 0.2, "auroc": 0.5},
+        "chance": dict(zip(METRICS, (1 / 3, 0.2, 0.5, 0.15, 0.2, 0.0), strict=True)),
         "rows": score_rows(0.0),
         "folds": [{"fold": f"load {k}", "rows": score_rows(0.017 * k - 0.02)} for k in range(3)],
         "transfer": [
@@ -58,6 +98,8 @@ def scores() -> dict[str, Any]:
             "classes": list(CLASSES),
             "counts": [[120, 4, 2], [9, 101, 22], [3, 17, 98]],
         },
+        "calibration": calibration(),
+        "shots": [shot(400, 0.79, 0.74), shot(100, 0.71, 0.66)],
         "verdict": "The model beats every baseline: balanced accuracy 0.873 against 0.811 of random kernels. "
         "The paired difference is 0.062 (95 % interval 0.021 to 0.104), so the order is settled. "
         "Fine-tuning from the pre-trained weights needs a tenth of the labels.",
@@ -79,6 +121,10 @@ def account() -> dict[str, Any]:
             bad | {"recording": "r2", "reason": "holds NaN, 3 of 90"},
         ],
         "audit": {"load 0": [], "load 1": [], "load 2": ["2 recordings stand in train and test: r7, r9"]},
+        "events": {
+            "non_finite": {"count": 1207, "stays": 3, "examples": ["train/17.parquet, row 4, HR: inf", HOSTILE]},
+            "clipped": {"count": 41, "stays": 29, "examples": []},
+        },
         "extra": {"kept": "for others"},
     }
 
@@ -94,11 +140,19 @@ def log(seed: int, steps: int = 300) -> list[dict[str, float]]:
             "train/effective_rank": 6 + 40 * t + 8 * noise[2],
             "train/alignment": 1.3 - 0.9 * t + noise[3],
         }
+        row |= {
+            "train/kl_weight": 0.5,
+            "train/kl": 6 * t,
+            "train/active_units": round(20 * t),
+            "train/latent_width": WIDTH,
+        }
+        row |= {"train/reconstruction": 2 - t, "train/outcome": 0.6 - 0.2 * t, "train/mutual_information": 2 * t}
         row |= {"train/uniformity": -0.4 - 2.6 * t, "lr": 1e-3 * math.cos(1.5 * t), "time/wait_share": 0.02}
         rows.append(row)
         if step % 50 == 0:
             loss = 1.2 + 2.9 * math.exp(-3 * t) + noise[2]
-            rows.append({"step": step, "batch": step, "valid/loss": loss, "valid/collapse": math.log(37)})
+            seen = {"valid/kl": 5 * t, "valid/active_units": round(18 * t), "valid/outcome": 0.7 - 0.2 * t}
+            rows.append({"step": step, "batch": step, "valid/loss": loss, "valid/collapse": math.log(37)} | seen)
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from torch.nn import functional as F
 from counterpoint.data.base import Draw, Rows
 from counterpoint.evaluate import features
 from counterpoint.evaluate.baselines import HandFeatures, baselines, hand_features
+from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.evaluate.features import RandomKernels, full_windows
 from counterpoint.evaluate.results import Result, render, score_table
-from counterpoint.types import Batch, Signal
+from counterpoint.types import Batch, Signal, SignalSpec, Spec
 
 FAULTS = ("B", "IR", "OR")
+SPECS: dict[str, Spec] = {"vibration": SignalSpec(1, 256, 1.0)}
 
 
 class Windows(Rows):
@@ -56,9 +59,8 @@ def made(rows: int, seed: int, *, length: int = 256) -> Windows:
 
 def collected(rows: Windows, **changes: int) -> HandFeatures:
     names = tuple(str(i) for i in range(len(rows)))
-    return hand_features(
-        rows, rows.batches(), classes=FAULTS, names=names, kernels=RandomKernels(kernels=changes.get("kernels", 60))
-    )
+    kernels = RandomKernels(kernels=changes.get("kernels", 60))
+    return hand_features(rows, rows.batches(), specs=SPECS, classes=FAULTS, names=names, kernels=kernels)
 
 
 # Features
@@ -160,8 +162,6 @@ def test_windows_that_are_not_full_are_refused() -> None:
     mask[1, 30:] = False
     with pytest.raises(ValueError, match=r"vibration: .* 1 rows are padded or missing"):
         full_windows(Signal(values, mask), "vibration")
-    with pytest.raises(ValueError, match="coded events"):
-        full_windows(Signal(values, codes=torch.zeros(3, 32)), "labs")
     with pytest.raises(ValueError, match="at least 16"):
         full_windows(Signal(values[:, :8]), "vibration")
     values[2, 0] = float("nan")
@@ -215,7 +215,7 @@ def test_gaps_are_filled_from_train_alone() -> None:
     expected = (np.median(known) - filled.mean()) / filled.std()
     np.testing.assert_allclose(scored.values[::4, 0], expected, rtol=1e-5)
     np.testing.assert_array_equal(scored.values[:, 3], np.isnan(test.metadata[:, 0]))
-    shifted = HandFeatures(test.metadata + 50, test.summary, test.kernels)
+    shifted = HandFeatures(test.metadata + 50, test.sets)
     np.testing.assert_array_equal(_metadata(train, shifted)[0].values, fitted.values)
 
 
@@ -224,7 +224,7 @@ def test_batches_that_are_not_the_rows_are_refused() -> None:
     shuffled = [rows.__getitems__([Draw(row, 0) for row in reversed(range(30))])]
     for batches in (shuffled, list(rows.batches(20))[:1], []):
         with pytest.raises(ValueError, match="neither shuffles nor drops"):
-            hand_features(rows, batches, classes=FAULTS, names=tuple(map(str, range(30))))
+            hand_features(rows, batches, specs=SPECS, classes=FAULTS, names=tuple(map(str, range(30))))
 
 
 # Real recordings
@@ -263,7 +263,7 @@ def test_an_unseen_diameter_is_as_hard_as_published(data_root: Path) -> None:
     sides: dict[int, HandFeatures] = {}
     for diameter in (7, 14, 21, 28):
         rows = Bearings(root, {diameter})
-        sides[diameter] = hand_features(rows, rows.batches(), classes=FAULTS, names=tuple(rows.names))
+        sides[diameter] = hand_features(rows, rows.batches(), specs=SPECS, classes=FAULTS, names=tuple(rows.names))
     results = []
     for held in (7, 14, 21):
         train = joined([side for diameter, side in sides.items() if diameter != held])
@@ -282,14 +282,12 @@ def test_an_unseen_diameter_is_as_hard_as_published(data_root: Path) -> None:
 
 
 def joined(sides: list[HandFeatures]) -> HandFeatures:
-    from dataclasses import replace
-
-    def one(name: str) -> object:
-        parts = [getattr(side, name) for side in sides]
+    def one(name: str) -> Embeddings:
+        parts = [side.sets[name] for side in sides]
         columns = {
             column: np.concatenate([getattr(part, column) for part in parts])
             for column in ("values", "labels", "groups", "domains", "ids")
         }
         return replace(parts[0], **columns)
 
-    return HandFeatures(np.concatenate([side.metadata for side in sides]), one("summary"), one("kernels"))
+    return HandFeatures(np.concatenate([side.metadata for side in sides]), {name: one(name) for name in sides[0].sets})

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
@@ -15,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from counterpoint.evaluate import metrics, neighbours
 from counterpoint.evaluate.embeddings import Embeddings, Truth
-from counterpoint.evaluate.intervals import Statistic, bootstrap, combine, paired_difference
-from counterpoint.evaluate.probes import KNN, Evaluator, LinearProbe, RandomForest, standardise
+from counterpoint.evaluate.intervals import Statistic, bootstrap, combine, combine_all, paired_difference, signed
+from counterpoint.evaluate.probes import KNN, Boosting, Evaluator, LinearProbe, RandomForest, standardise
 from counterpoint.evaluate.results import Result, difference, load_results, render, save_results, score_table
 
 CLASSES = ("ball", "inner", "outer")
@@ -162,33 +164,56 @@ def test_a_paired_difference_is_sharper_than_its_sides() -> None:
     assert bootstrap(first).high - bootstrap(first).low > 0.5
     with pytest.raises(ValueError, match="same groups"):
         paired_difference([first], [mean_statistic(hard, np.arange(1, 26))])
+    nothing = mean_statistic(np.full(25, np.nan), np.arange(25))
+    assert signed(paired_difference([first], [nothing])) == "undefined"
 
 
 # Scores
 
 
 def resampled_scores(probabilities: NDArray[np.float64], truth: Truth, counts: NDArray[np.int64]) -> dict[str, float]:
+    """Scores of the rows drawn, from scikit-learn where it has them; NaN where a draw leaves them undefined."""
     rows = np.repeat(np.arange(len(truth.labels)), counts[truth.groups])
     labels, scores = truth.labels[rows], probabilities[rows]
-    present = [k for k in range(scores.shape[1]) if (labels == k).any() and (labels != k).any()]
-    areas = [reference.roc_auc_score(labels == k, scores[:, k]) for k in present]
+    width = scores.shape[1]
+    asked = [1] if width == 2 else range(width)
+    areas, precise = [], []
+    for k in asked:
+        if (labels == k).any():
+            precise.append(reference.average_precision_score(labels == k, scores[:, k]))
+            if (labels != k).any():
+                areas.append(reference.roc_auc_score(labels == k, scores[:, k]))
     predicted = scores.argmax(1)
+    if width == 2:
+        squared = reference.brier_score_loss(labels, scores[:, 1], labels=[0, 1])
+    else:
+        squared = np.mean(
+            [
+                sum((row[k] - (label == k)) ** 2 for k in range(width)) / 2
+                for row, label in zip(scores, labels, strict=True)
+            ]
+        )
     return {
         "accuracy": reference.accuracy_score(labels, predicted),
         "balanced_accuracy": np.mean([(predicted[labels == k] == k).mean() for k in np.unique(labels)]),
         "macro_f1": reference.f1_score(labels, predicted, average="macro"),
         "auroc": float(np.mean(areas)) if areas else np.nan,
+        "auprc": float(np.mean(precise)) if precise else np.nan,
+        "brier": squared,
     }
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("digits", [1, 12])
 @pytest.mark.parametrize(("groups", "rows"), [(4, 120), (40, 60), (60, 60)])
-def test_scores_of_resamples_are_those_of_scikit_learn(groups: int, rows: int) -> None:
+def test_scores_of_resamples_are_those_of_scikit_learn(groups: int, rows: int, classes: int, digits: int) -> None:
     generator = np.random.default_rng(groups)
-    labels = np.concatenate([np.arange(3), generator.integers(3, size=rows - 3)])
+    labels = np.concatenate([np.arange(classes), generator.integers(classes, size=rows - classes)])
     owner = generator.permutation(np.arange(rows) % groups)
-    probabilities = np.round(generator.dirichlet(np.ones(3), size=rows) + 0.3 * np.eye(3)[labels], 1)
-    truth = Truth(labels, owner, owner, np.arange(rows), CLASSES)
-    draws = generator.multinomial(groups, np.full(groups, 1 / groups), 30)
+    probabilities = generator.dirichlet(np.ones(classes), size=rows) + 0.3 * np.eye(classes)[labels]
+    probabilities = np.round(probabilities / 1.3, digits)
+    truth = Truth(labels, owner, owner, np.arange(rows), CLASSES[:classes])
+    draws = generator.multinomial(groups, np.full(groups, 1 / groups), 12)
     draws = np.concatenate([np.ones((1, groups), np.int64), draws])
     got = {
         name: statistic.at(draws.astype(np.float64))
@@ -197,6 +222,82 @@ def test_scores_of_resamples_are_those_of_scikit_learn(groups: int, rows: int) -
     for index, drawn in enumerate(draws):
         for name, expected in resampled_scores(probabilities, truth, drawn).items():
             assert got[name][index] == pytest.approx(expected, nan_ok=True), (name, index)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_calibration_error_is_that_of_a_loop_over_bins(classes: int) -> None:
+    generator = np.random.default_rng(classes)
+    rows, groups = 200, 30
+    probabilities = generator.dirichlet(np.ones(classes), size=rows)
+    labels, owner = generator.integers(classes, size=rows), generator.permutation(np.arange(rows) % groups)
+    truth = Truth(labels, owner, owner, np.arange(rows), CLASSES[:classes])
+    said = probabilities[:, 1] if classes == 2 else probabilities.max(1)
+    true = labels == 1 if classes == 2 else probabilities.argmax(1) == labels
+    bins = np.array_split(np.argsort(said), 10)
+    statistic = metrics.classification_statistics(probabilities, truth)["calibration_error"]
+    draws = np.concatenate(
+        [np.ones((1, groups), np.int64), generator.multinomial(groups, np.full(groups, 1 / groups), 9)]
+    )
+    for drawn, got in zip(draws, statistic.at(draws.astype(np.float64)), strict=True):
+        weights = drawn[owner].astype(float)
+        loop = [
+            weights[rows].sum()
+            * abs(np.average(said[rows], weights=weights[rows]) - np.average(true[rows], weights=weights[rows]))
+            for rows in bins
+            if weights[rows].any()
+        ]
+        assert got == pytest.approx(sum(loop) / weights.sum())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=300))
+def test_bins_hold_equally_many_and_equal_values_share_one(values: list[int]) -> None:
+    column = np.array(values, np.float64)
+    bins = metrics.equal_mass_bins(column)
+    assert bins.min() >= 0
+    assert bins.max() <= 9
+    order = np.argsort(column, kind="stable")
+    assert (np.diff(bins[order]) >= 0).all()
+    for value in set(values):
+        assert len(set(bins[column == value])) == 1
+    distinct = metrics.equal_mass_bins(np.arange(len(values), dtype=np.float64))
+    sizes = np.bincount(distinct, minlength=10)
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_a_perfect_and_a_confident_wrong_answer_stand_at_the_ends() -> None:
+    labels = np.array([0, 1, 0, 1, 1, 0, 2])
+    truth = Truth(labels, np.arange(7), np.arange(7), np.arange(7), CLASSES)
+    every = np.ones((1, 7))
+    right = {n: s.at(every)[0] for n, s in metrics.classification_statistics(np.eye(3)[labels], truth).items()}
+    wrong = {
+        n: s.at(every)[0] for n, s in metrics.classification_statistics(np.eye(3)[(labels + 1) % 3], truth).items()
+    }
+    for name in metrics.METRICS:
+        lower = name in metrics.LOWER_IS_BETTER
+        assert right[name] == (0 if lower else 1), name
+        assert wrong[name] == 1 if lower else wrong[name] < 0.5, name
+
+
+def test_scores_that_share_their_draws_are_those_of_each_alone() -> None:
+    generator = np.random.default_rng(0)
+    some = mean_statistic(generator.normal(size=20), np.arange(20))
+    other = mean_statistic(generator.normal(size=20), np.arange(20))
+    part = mean_statistic(generator.normal(size=9), np.arange(9))
+    asked = [[some], [part], [other, part], [other]]
+    assert combine_all(asked, resamples=200, seed=4) == [combine(one, resamples=200, seed=4) for one in asked]
+
+
+def test_long_draws_come_in_parts_and_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from counterpoint.evaluate import intervals, ranking
+
+    made = KNN().evaluate(blobs(90, 0, groups=90), blobs(60, 1, groups=60))
+    whole = made.estimates(resamples=50)
+    monkeypatch.setattr(intervals, "_CELLS", 60 * 7)
+    monkeypatch.setattr(ranking, "_CELLS", 30)
+    parts = made.estimates(resamples=50)
+    for name in metrics.METRICS:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12)
 
 
 def test_balanced_accuracy_is_scikit_learns_on_the_whole() -> None:
@@ -208,11 +309,18 @@ def test_balanced_accuracy_is_scikit_learns_on_the_whole() -> None:
 
 def test_chance_is_what_a_constant_answer_scores() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2])
-    constant = np.tile([1.0, 0.0, 0.0], (6, 1))
+    constant = np.tile([3 / 6, 2 / 6, 1 / 6], (6, 1))
     truth = Truth(labels, np.arange(6), np.arange(6), np.arange(6), CLASSES)
     scored = metrics.classification_statistics(constant, truth)
-    for name, level in metrics.chance(labels).items():
+    for name, level in metrics.chance(labels, 3).items():
         assert scored[name].at(np.ones((1, 6)))[0] == pytest.approx(level), name
+    two = np.array([0, 0, 0, 0, 1])
+    truth = Truth(two, np.arange(5), np.arange(5), np.arange(5), CLASSES[:2])
+    scored = metrics.classification_statistics(np.tile([0.8, 0.2], (5, 1)), truth)
+    levels = metrics.chance(two, 2)
+    assert levels["auprc"] == 0.2, "the prevalence of the last class"
+    for name, level in levels.items():
+        assert scored[name].at(np.ones((1, 5)))[0] == pytest.approx(level), name
 
 
 # Neighbours
@@ -288,6 +396,8 @@ def test_neighbours_at_distance_zero_count_alone() -> None:
 PROBES: list[Evaluator] = [
     LinearProbe(),
     LinearProbe(C="grouped-cv"),
+    LinearProbe(C="grouped-cv", best="auroc"),
+    Boosting(trees=20),
     KNN(),
     KNN(scale="standard"),
     RandomForest(trees=20),

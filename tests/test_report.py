@@ -16,15 +16,19 @@ from browser import BINARY, Browser
 from counterpoint.report import write_report
 from counterpoint.report.charts import Scale, thin
 from counterpoint.report.curves import training_charts
+from counterpoint.report.documents import Calibration, Interval, Row, Scores
 from counterpoint.report.embedding_map import project, stratified
 from counterpoint.report.folder import Cell, read_run
 from counterpoint.report.page import headline_of
-from report_run import HOSTILE, METRICS, Page, account, score, scores, write_run
+from counterpoint.report.tables import gain, leaders, reliability_chart, score_table, shot_tables
+from report_run import BIN_ROWS, HOSTILE, LOWER, METRICS, SHOT_METRICS, WIDTH, Page, account, score, scores, write_run
 
 SECTIONS = [
     "verdict",
     "scores",
     "folds",
+    "calibration",
+    "shots",
     "transfer",
     "training",
     "map",
@@ -85,7 +89,12 @@ def test_numbers_are_those_of_the_scores(text: str) -> None:
     words = re.findall(r"<data value=\"([^\"]+)\">([^<]+)</data>", table)
     assert all(word == f"{float(value):.3f}" for value, word in words)
     best = [float(value) for value in re.findall(r'num best"[^>]*>\s*<data value="([^"]+)"', table)]
-    assert best == [max(row["scores"][metric]["value"] for row in told["rows"]) for metric in METRICS]
+    ends = [min if metric in LOWER else max for metric in METRICS]
+    assert best == [
+        end(row["scores"][metric]["value"] for row in told["rows"]) for metric, end in zip(METRICS, ends, strict=True)
+    ]
+    said = re.findall(r'<th scope="col" class="num">([^<]+)<span class="interval">lower is better', table)
+    assert said == ["Brier score", "calibration error"]
 
 
 def test_hostile_names_stay_text(text: str) -> None:
@@ -101,7 +110,8 @@ def test_hostile_names_stay_text(text: str) -> None:
 def test_undefined_intervals_and_absent_parts(tmp_path: Path) -> None:
     folder = write_run(tmp_path, rows=100)
     rows = [{"name": "probe", "kind": "model", "scores": {METRICS[0]: score(0.7, math.nan)}}]
-    change(folder, "scores.json", rows=rows, folds=[], transfer=..., confusion={}, findings=[], simulated=False)
+    gone: dict[str, Any] = {"confusion": {}, "calibration": {}, "shots": []}
+    change(folder, "scores.json", rows=rows, folds=[], transfer=..., findings=[], simulated=False, **gone)
     change(folder, "data.json", quarantine=[], classes={}, audit={})
     page = write_report(folder).read_text(encoding="utf-8")
     assert "too few independent groups" in page
@@ -109,6 +119,96 @@ def test_undefined_intervals_and_absent_parts(tmp_path: Path) -> None:
     assert "No confusion matrix" in page
     assert "No recording was left out" in page
     assert not re.search(r"\bnan\b", page[page.index("<main>") : page.index("</main>")], re.IGNORECASE)
+
+
+def section(text: str, name: str) -> str:
+    """The text of one section of a page."""
+    start = text.index(f'<section id="{name}">')
+    return text[start : text.index("</section>", start)]
+
+
+def test_the_strongest_baseline_has_the_smallest_score_where_lower_is_better() -> None:
+    by_name = {"weak": 0.21, "strong": 0.09, "middling": 0.14}
+    rows: list[dict[str, Any]] = [{"name": "probe", "kind": "model", "scores": {"brier": score(0.1)}}]
+    rows += [{"name": name, "kind": "baseline", "scores": {"brier": score(v)}} for name, v in by_name.items()]
+    told = Scores.model_validate(scores() | {"metric": "brier", "rows": rows, "confusion": {}})
+    assert [(title, row.name) for title, row in leaders(told)] == [("Model", "probe"), ("Strongest baseline", "strong")]
+    better, worse = (Interval(value=value, low=None, high=None, groups=9) for value in (0.1, 0.15))
+    assert gain("brier", better, worse) == gain("auroc", worse, better) == "+0.050"
+    assert gain("brier", better, Interval(value=None, low=None, high=None, groups=0)) == "–"
+
+
+def test_bars_lie_at_their_scores_and_keep_inside(text: str) -> None:
+    told = [Row.model_validate(row) for row in scores()["rows"]]
+    table = score_table(told, METRICS, scores()["chance"])
+    for metric in METRICS:
+        values = [row.entries[metric].score.value for row in table]
+        places = [row.entries[metric].bar.value for row in table]
+        assert all(4 <= place <= row.entries[metric].bar.width - 4 for row, place in zip(table, places, strict=True))
+        assert np.corrcoef(np.array(values, float), places)[0, 1] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_calibration_shows_every_bin_and_the_diagonal(text: str) -> None:
+    page = section(text, "calibration")
+    told = scores()["calibration"]
+    shown = [float(value) for value in re.findall(r'<data value="([^"]+)">', page)]
+    assert shown == [bin[key] for bin in told["bins"] for key in ("predicted", "observed")]
+    assert re.findall(r'<td class="num">(\d+)</td></tr>', page) == [str(rows) for rows in BIN_ROWS]
+    chart = reliability_chart(Calibration.model_validate(told))
+    diagonal, observed = chart.lines
+    start, end = (tuple(map(float, pair.split(","))) for pair in diagonal.path[1:].split("L"))
+    assert (start, end) == ((50, 212), (386, 12))  # corner to corner: both axes have the same ends
+    assert len(observed.dots) == len(BIN_ROWS)
+    assert len(observed.whiskers) == len(BIN_ROWS) - 1
+    above = [bin["observed"] > bin["predicted"] for bin in told["bins"]]
+    for (x, y), over in zip(observed.dots, above, strict=True):
+        assert (y < 212 - (x - 50) / 336 * 200) == over
+
+
+def test_few_labels_are_shown_beside_the_baseline_fewest_first(text: str) -> None:
+    page = section(text, "shots")
+    assert re.findall(r"<h3>(\d+) labelled rows</h3>", page) == ["100", "400"]
+    told = sorted(scores()["shots"], key=lambda shot: shot["labels"])
+    shown = [float(value) for value in re.findall(r'<data value="([^"]+)">', page)]
+    ends = ("value", "low", "high", "spread")
+    assert shown == [a["scores"][m][e] for shot in told for a in shot["answers"] for m in SHOT_METRICS for e in ends]
+    assert "over draws" in page
+    assert "over seeds" not in page
+    differences = re.findall(r"balanced accuracy: <b>([^<]+)</b>", page)
+    assert differences == [shot["difference"]["text"] for shot in told]
+    bars = shot_tables(Scores.model_validate(scores()))
+    places = {(row.name, table.labels): row.entries[METRICS[0]].bar.value for table in bars for row in table.rows}
+    few, many = places["linear probe", 100], places["linear probe", 400]
+    assert places["summary statistics, logistic regression", 100] < few < many  # one ruler for both tables
+
+
+def test_a_run_without_the_newer_keys_is_read(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, rows=60)
+    change(folder, "scores.json", calibration=..., shots=...)
+    change(folder, "data.json", events=...)
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert [name for name in page.ids if name in SECTIONS] == [n for n in SECTIONS if n not in ("calibration", "shots")]
+    targets = {value for tag, name, value in page.attributes if (tag, name) == ("a", "href")}
+    assert not targets & {"#calibration", "#shots"}
+    change(folder, "scores.json", calibration={}, shots=[])
+    assert Page(write_report(folder).read_text(encoding="utf-8")).ids == page.ids
+
+
+def test_events_are_counted_by_kind(text: str) -> None:
+    table = section(text, "data")
+    table = table[table.index('<table class="events">') :]
+    table = table[: table.index("</table>")]
+    rows = re.findall(r'<th scope="row">([^<]+)</th><td class="num">([^<]+)</td><td class="num">([^<]+)</td>', table)
+    assert rows == [("non finite", "1,207", "3"), ("clipped", "41", "29")]
+    assert "train/17.parquet, row 4, HR: inf" in table
+    assert "<script" not in table
+
+
+def test_a_page_speaks_of_rows(text: str) -> None:
+    """A row may be a window of a recording or a whole stay; only the counts of the data know."""
+    main = text[text.index("<main>") : text.index("</main>")]
+    told = section(text, "data")
+    assert "window" not in main.replace(told, "")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +250,31 @@ def test_cells_come_by_fold_and_seed_and_name_where_nothing_is_learned(run: Path
     ]
     assert len(loss.lines) == 12
     assert {line.cell for line in loss.lines} == set(range(6))
+
+
+def test_curves_show_what_a_variational_run_logs(run: Path) -> None:
+    charts = {chart.title: chart for chart in training_charts(read_run(run).cells)}
+    assert list(charts)[:6] == [
+        "Loss",
+        "Reconstruction",
+        "KL divergence",
+        "Active units",
+        "Mutual information",
+        "Outcome",
+    ]
+    divergence, active = charts["KL divergence"], charts["Active units"]
+    assert [line.style for line in divergence.lines] == ["solid", "dashed"] * 6
+    assert divergence.values[0]["y"][-1] == 6.0  # of train/kl, not of train/kl_weight, which stands before it
+    assert divergence.values[1]["y"][-1] == 5.0
+    assert active.values[0]["y"][-1] == 20
+    assert [mark.text for mark in active.references] == [f"all {WIDTH}"]
+    assert "Learning rate" in charts
+
+
+def test_a_log_without_a_line_of_nothing_learned_does_not_speak_of_one() -> None:
+    log = {"step": np.arange(3.0), "train/loss": np.array([3.0, 2.0, 1.0])}
+    (chart,) = training_charts([Cell("a", 0, Path(), log)])
+    assert (chart.note, chart.references) == ("Lower is better.", [])
 
 
 def test_a_run_shorter_than_its_log_has_no_curves() -> None:

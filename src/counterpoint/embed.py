@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,8 +13,8 @@ from counterpoint.data.base import Data, Draw, Rows
 from counterpoint.data.sampling import PassSampler, loader
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.model import FUSED, Model
-from counterpoint.objectives import CrossEntropy
-from counterpoint.types import Batch, Encoded, Signal
+from counterpoint.objectives import CrossEntropy, Objective
+from counterpoint.types import Batch, Encoded, Modality
 
 Int = NDArray[np.int64]
 
@@ -37,16 +39,15 @@ def device() -> torch.device:
     return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
-def encode(model: Model, rows: Rows, batch_size: int) -> list[dict[str, Encoded]]:
-    """Encode every row in order, on the accelerator if there is one; results come back to the CPU."""
+def encode(model: Model, rows: Rows, batch_size: int) -> Iterator[dict[str, Encoded]]:
+    """Encode every row in order, a batch at a time, on the accelerator if there is one."""
     place = device()
     model = model.to(place).eval()
-    encoded = []
-    with torch.inference_mode():
-        for batch in loader(rows, PassSampler(rows, batch_size=batch_size)):
-            view = {name: _to(signal, place) for name, signal in batch.views[0].items()}
-            encoded.append({name: _pooled(part) for name, part in model(view).items()})
-    return encoded
+    for batch in loader(rows, PassSampler(rows, batch_size=batch_size)):
+        view = {name: _to(modality, place) for name, modality in batch.views[0].items()}
+        with torch.inference_mode():
+            encoded: dict[str, Encoded] = model(view)
+        yield encoded
 
 
 def embed(model: Model, data: Data, rows: Rows, batch_size: int = 256) -> Embeddings:
@@ -58,16 +59,42 @@ def embed(model: Model, data: Data, rows: Rows, batch_size: int = 256) -> Embedd
         rows: evaluation rows.
         batch_size: rows at a time; changes nothing but speed.
     """
-    parts = [batch[FUSED].pooled for batch in encode(model, rows, batch_size)]
+    parts = [batch[FUSED].pooled.cpu() for batch in encode(model, rows, batch_size)]
     return _embeddings(torch.cat(parts), data, rows)
+
+
+def embed_and_predict(
+    model: Model, objective: Objective, data: Data, rows: Rows, batch_size: int = 256
+) -> tuple[Embeddings, Embeddings | None]:
+    """Embed every row and, in the same pass, ask the objective for its class probabilities.
+
+    Args:
+        model: what was trained.
+        objective: what it was trained with.
+        data: for the names of classes and recordings.
+        rows: evaluation rows.
+        batch_size: rows at a time; changes nothing but speed.
+
+    Returns:
+        The embeddings, and the probabilities in the columns of embeddings, None where the objective predicts nothing.
+    """
+    objective = objective.to(device()).eval()
+    parts, predicted = [], []
+    for batch in encode(model, rows, batch_size):
+        parts.append(batch[FUSED].pooled.cpu())
+        with torch.inference_mode():
+            prediction = objective.predict(batch)
+        if prediction is not None:
+            predicted.append(prediction.probabilities.cpu())
+    probabilities = _embeddings(torch.cat(predicted), data, rows) if predicted else None
+    return _embeddings(torch.cat(parts), data, rows), probabilities
 
 
 def predict(model: Model, classifier: CrossEntropy, data: Data, rows: Rows, batch_size: int = 256) -> Embeddings:
     """Class probabilities of every row, in the columns of embeddings."""
-    classifier = classifier.cpu().eval()
-    with torch.inference_mode():
-        parts = [classifier.predict(batch).probabilities for batch in encode(model, rows, batch_size)]
-    return _embeddings(torch.cat(parts), data, rows)
+    _, probabilities = embed_and_predict(model, classifier, data, rows, batch_size)
+    assert probabilities is not None
+    return probabilities
 
 
 def _embeddings(values: Tensor, data: Data, rows: Rows) -> Embeddings:
@@ -82,10 +109,6 @@ def _embeddings(values: Tensor, data: Data, rows: Rows) -> Embeddings:
     )
 
 
-def _to(signal: Signal, place: torch.device) -> Signal:
-    return Signal(*(None if part is None else part.to(place) for part in signal))  # type: ignore[arg-type]
-
-
-def _pooled(encoded: Encoded) -> Encoded:
-    """Without the tokens, which would fill the memory of a long pass."""
-    return Encoded(encoded.tokens[:, :0].cpu(), encoded.mask[:, :0].cpu(), encoded.pooled.cpu())
+def _to(modality: Modality, place: torch.device) -> Modality:
+    parts = (None if part is None else part.to(place) for part in modality)
+    return type(modality)(*parts)  # type: ignore[arg-type]

@@ -16,13 +16,26 @@ from typing import Any
 from counterpoint import config
 from counterpoint.data.base import Data, Rows
 from counterpoint.data.sampling import StreamSampler, stream_length
+from counterpoint.evaluate import few_shot
+from counterpoint.evaluate.metrics import headline
 from counterpoint.evaluate.results import Result, render
+from counterpoint.evaluate.verdict import shot_lines, transfer_lines
 from counterpoint.log import read_log
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
 from counterpoint.recipe import Recipe, build, load, read, train_cell
 from counterpoint.report import write_report
-from counterpoint.scores import cell_folder, embed_cell, judge_cell, judge_fold, judge_transfer, summarise
+from counterpoint.scores import (
+    Fold,
+    cell_folder,
+    embed_cell,
+    judge_cell,
+    judge_fold,
+    judge_shots,
+    judge_transfer,
+    shots_file,
+    summarise,
+)
 from counterpoint.watch import findings
 
 LOG = logging.getLogger("counterpoint")
@@ -36,13 +49,14 @@ def check(recipe: Recipe) -> str:
     """
     data = recipe.data()
     refuse_leaks(data)
+    _refuse_shots(recipe, data)
     account = data.report()
     lines = [f"data: {json.dumps(account['counts'])}, classes {json.dumps(account['classes'])}"]
     for fold in data.folds:
         rows = data.training(fold, "train")
         steps, per_epoch = stream_length(rows, recipe.trainer.batch_size, recipe.trainer.epochs)
         sizes = {split: len(data.evaluation(fold, split)) for split in ("train", "valid", "test")}
-        lines.append(f"fold {fold}: no overlap found; {steps} steps, {per_epoch} an epoch; windows {json.dumps(sizes)}")
+        lines.append(f"fold {fold}: no overlap found; {steps} steps, {per_epoch} an epoch; rows {json.dumps(sizes)}")
     model, objective = build(recipe, data, recipe.seeds[0])
     for name, module in (("model", model), ("objective", objective)):
         count = sum(p.numel() for p in module.parameters())
@@ -53,15 +67,16 @@ def check(recipe: Recipe) -> str:
 
 
 def _first_batch(recipe: Recipe, rows: Rows, model: Model, objective: Objective) -> str:
-    """The loss of the first batch beside the value that means nothing is told apart."""
+    """The loss of the first batch, beside the value that means nothing is told apart where there is one."""
     import torch
 
     sampler = StreamSampler(rows, batch_size=recipe.trainer.batch_size, epochs=1, seed=recipe.seeds[0])
     batch = rows.__getitems__(next(iter(sampler)))
     with torch.no_grad():
         encoded = [model(view) for view in batch.views]
-        loss, collapse = objective(encoded, batch), objective.diagnose(encoded, batch)["collapse"]
-    return f"first batch: loss {loss.value:.3f}, nothing told apart is {collapse:.3f}"
+        loss, found = objective(encoded, batch), objective.diagnose(encoded, batch)
+    known = f", nothing told apart is {found['collapse']:.3f}" if "collapse" in found else ""
+    return f"first batch: loss {loss.value:.3f}{known}"
 
 
 def refuse_leaks(data: Data) -> None:
@@ -69,6 +84,14 @@ def refuse_leaks(data: Data) -> None:
     found = [f"fold {fold}: {sentence}" for fold in data.folds for sentence in data.audit(fold)]
     if found:
         raise ValueError("the splits leak, and scores on them would mean nothing:\n  " + "\n  ".join(found))
+
+
+def _refuse_shots(recipe: Recipe, data: Data) -> None:
+    """Raise ValueError, before a step is taken, if a fold has too few labels for the few-shot draws asked for."""
+    settings = recipe.evaluation.few_shot
+    if settings and data.classes:
+        for fold in data.folds:
+            few_shot.check(settings, data.evaluation(fold, "train").labels, f"fold {fold!r}", recipe.seeds)
 
 
 def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
@@ -88,6 +111,7 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
 
     data = recipe.data()
     refuse_leaks(data)
+    _refuse_shots(recipe, data)
     leader = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if leader:
         _prepare(folder, recipe, data, overwrite)
@@ -116,6 +140,8 @@ def evaluate(folder: Path, plugins: Sequence[str] = ()) -> str:
     data = recipe.data()
     for stale in (folder / "baselines", *folder.glob("cells/*/transfer")):
         shutil.rmtree(stale, ignore_errors=True)
+    for cell in folder.glob("cells/*"):
+        shots_file(cell).unlink(missing_ok=True)
     return _judge(recipe, data, folder)
 
 
@@ -142,9 +168,11 @@ def embed(folder: Path, out: Path, overrides: Sequence[str] = (), plugins: Seque
 def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
     judged: list[Result] = []
     transferred: list[Result] = []
+    shots: list[Result] = []
     for fold in data.folds:
+        hand = Fold(data, fold)
         if data.classes:
-            judged += judge_fold(data, fold, folder)
+            judged += judge_fold(hand, folder)
         for seed in recipe.seeds:
             LOG.info("evaluating fold %s with seed %d", fold, seed)
             if not data.classes:
@@ -153,7 +181,13 @@ def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
             judged += judge_cell(recipe, data, fold, seed, folder)
             if recipe.evaluation.transfer:
                 transferred += judge_transfer(recipe, data, fold, seed, folder)
-    scores = summarise(recipe, judged, transferred)
+            if recipe.evaluation.few_shot:
+                shots += judge_shots(recipe, hand, seed, folder)
+    return _tell(folder, summarise(recipe, judged, transferred, shots))
+
+
+def _tell(folder: Path, scores: dict[str, Any]) -> str:
+    """Write scores and report, and say what they come to."""
     account = _read_json(folder / "data.json")
     scores |= {
         "name": folder.name,
@@ -164,24 +198,9 @@ def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
     _write_json(folder / "scores.json", scores)
     report = write_report(folder)
     note = "The recordings are SIMULATED.\n" if account["simulated"] else ""
-    table = render(scores["rows"], ("balanced_accuracy", "macro_f1"))
-    return "\n".join([table, "", *_transfer_lines(scores), f"{note}{scores['verdict']}", f"Report: {report}"])
-
-
-def _transfer_lines(scores: dict[str, Any]) -> list[str]:
-    """What pre-training was worth at each share of the labels."""
-    lines = []
-    for gain in scores["gains"]:
-        both = {
-            p["start"]: p["scores"]["macro_f1"]["value"]
-            for p in scores["transfer"]
-            if p["fraction"] == gain["fraction"]
-        }
-        lines.append(
-            f"Fine-tuned on {100 * gain['fraction']:g} % of the labels: macro-F1 {both['pretrained']:.3f} pre-trained, "
-            f"{both['scratch']:.3f} from scratch, {gain['text']}."
-        )
-    return lines
+    table = render(scores["rows"], headline(scores["metric"]))
+    more = [*transfer_lines(scores), *shot_lines(scores)]
+    return "\n".join([table, "", *more, f"{note}{scores['verdict']}", f"Report: {report}"])
 
 
 def _findings(folder: Path) -> list[str]:

@@ -3,27 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from counterpoint.data.base import Data
+from counterpoint.data.base import Data, SplitName
 from counterpoint.data.sampling import PassSampler, loader
-from counterpoint.embed import embed
-from counterpoint.evaluate.baselines import HandFeatures, baselines, hand_features
+from counterpoint.embed import embed, embed_and_predict
+from counterpoint.evaluate.baselines import SUMMARY, HandFeatures, baselines, hand_features, hand_probe
+from counterpoint.evaluate.calibration import reliability
 from counterpoint.evaluate.embeddings import Embeddings
+from counterpoint.evaluate.few_shot import Learner, few_shot, shot_table
 from counterpoint.evaluate.intervals import signed
+from counterpoint.evaluate.probes import LinearProbe
 from counterpoint.evaluate.results import (
     Result,
     difference,
+    known,
     load_results,
     save_results,
     score_table,
+    unseen_classes,
 )
+from counterpoint.evaluate.verdict import OWN_HEAD, verdict
 from counterpoint.recipe import Recipe, build, load
 from counterpoint.transfer import transfer_cell
 
-METRIC = "balanced_accuracy"
-"""The score that decides the verdict: it does not reward answering with the most common class."""
+
+class Embedded(NamedTuple):
+    """A cell after its pass over the rows: embeddings by split, and what the objective itself predicts of test."""
+
+    splits: dict[str, Embeddings]
+    probabilities: Embeddings | None
+
+
+class Fold:
+    """A fold of the data and its hand features, which are computed when first asked for, and once."""
+
+    def __init__(self, data: Data, name: str) -> None:
+        """Take the fold ``name`` of ``data``."""
+        self.data, self.name = data, name
+
+    @cached_property
+    def train(self) -> HandFeatures:
+        """Of the training rows."""
+        return self._features("train")
+
+    @cached_property
+    def test(self) -> HandFeatures:
+        """Of the test rows."""
+        return self._features("test")
+
+    def _features(self, split: SplitName) -> HandFeatures:
+        rows = self.data.evaluation(self.name, split)
+        batches = loader(rows, PassSampler(rows, batch_size=256))
+        return hand_features(rows, batches, specs=self.data.specs, classes=self.data.classes, names=self.data.names)
 
 
 def cell_folder(folder: Path, fold: str, seed: int) -> Path:
@@ -31,26 +65,31 @@ def cell_folder(folder: Path, fold: str, seed: int) -> Path:
     return folder / "cells" / f"{fold}-seed{seed}"
 
 
-def embed_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> dict[str, Embeddings]:
+def embed_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> Embedded:
     """Embed the splits of a cell with its model, and keep them in its folder."""
     cell = cell_folder(folder, fold, seed)
-    model, _ = load(cell, data, recipe)
-    found = {}
+    model, objective = load(cell, data, recipe)
+    found, predicted = {}, None
     for split in ("train", "valid", "test"):
         rows = data.evaluation(fold, split)
         if len(rows):
-            found[split] = embed(model, data, rows)
+            # Test comes last, so its probabilities are what is left.
+            found[split], predicted = embed_and_predict(model, objective, data, rows)
             found[split].save(cell / "embeddings" / split)
-    return found
+    return Embedded(found, predicted if "test" in found else None)
 
 
 def judge_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> list[Result]:
-    """Results of every evaluator on the embeddings of a cell, and of the same model before any training."""
+    """Results of a cell: its own head where it has one, every evaluator, and the same model before any training."""
     cell = cell_folder(folder, fold, seed)
-    found = embed_cell(recipe, data, fold, seed, folder)
+    found, predicted = embed_cell(recipe, data, fold, seed, folder)
     untrained, _ = build(recipe, data, seed)
     before = {s: embed(untrained, data, data.evaluation(fold, s)) for s in ("train", "test")}
     results = []
+    if predicted is not None:
+        own = predicted.labelled()
+        unseen = unseen_classes(found["train"].truth, own.truth)
+        results.append(Result(own_head(recipe), "model", own.values.astype(float), own.truth, unseen, fold, seed))
     for evaluator in recipe.evaluation.evaluators:
         name = f"{_title(recipe)}, {evaluator.name}"
         results.append(evaluator.evaluate(found["train"], found["test"], name=name, fold=fold, seed=seed))
@@ -61,13 +100,33 @@ def judge_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     return results
 
 
-def judge_fold(data: Data, fold: str, folder: Path) -> list[Result]:
+def judge_fold(fold: Fold, folder: Path) -> list[Result]:
     """Results of the baselines on a fold, read from the run folder where they stand there."""
-    path = folder / "baselines" / f"{fold}.parquet"
+    path = folder / "baselines" / f"{fold.name}.parquet"
     if not path.is_file():
-        results = baselines(_features(data, fold, "train"), _features(data, fold, "test"), fold=fold)
-        save_results(path, results)
+        save_results(path, baselines(fold.train, fold.test, fold=fold.name))
     return load_results(path)
+
+
+def judge_shots(recipe: Recipe, fold: Fold, seed: int, folder: Path) -> list[Result]:
+    """Results of the first evaluator on few labels, and of summary statistics on the same, read where they stand."""
+    assert recipe.evaluation.few_shot is not None
+    cell = cell_folder(folder, fold.name, seed)
+    path = shots_file(cell)
+    if not path.is_file():
+        learned = (Embeddings.load(cell / "embeddings" / split) for split in ("train", "test"))
+        simple = hand_probe(fold.train)
+        learners = [
+            Learner(_first(recipe), "model", recipe.evaluation.evaluators[0], *learned),
+            Learner(f"{SUMMARY}, {simple.name}", "baseline", simple, fold.train.sets[SUMMARY], fold.test.sets[SUMMARY]),
+        ]
+        save_results(path, few_shot(recipe.evaluation.few_shot, learners, fold=fold.name, seed=seed))
+    return load_results(path)
+
+
+def shots_file(cell: Path) -> Path:
+    """Where a cell keeps what was predicted from few labels."""
+    return cell / "few_shot.parquet"
 
 
 def judge_transfer(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> list[Result]:
@@ -86,37 +145,54 @@ def transfer_name(fraction: float, start: str) -> str:
     return f"{start}, {100 * fraction:g} % of labels"
 
 
-def summarise(recipe: Recipe, judged: Sequence[Result], transferred: Sequence[Result]) -> dict[str, Any]:
+def summarise(
+    recipe: Recipe, judged: Sequence[Result], transferred: Sequence[Result], shots: Sequence[Result] = ()
+) -> dict[str, Any]:
     """The numbers of a run as its report and its table need them.
 
     Args:
         recipe: of the run.
         judged: of evaluators and baselines, over all folds and seeds; empty where nothing is labelled.
         transferred: of fine-tuning; may be empty.
+        shots: of few labels; may be empty.
 
     Returns:
-        A JSON-able dict: metric, chance, rows, folds, transfer, gains, confusion, verdict.
+        A JSON-able dict: metric, chance, rows, folds, transfer, gains, shots, calibration, confusion, verdict.
     """
+    metric = recipe.evaluation.metric
     if not judged:
         unknown = (
             "No recording is labelled, so nothing can be scored. The encoder was trained; see its curves and its map."
         )
-        empty: dict[str, Any] = {"chance": {}, "rows": [], "folds": [], "transfer": [], "gains": [], "confusion": {}}
-        return {"metric": METRIC, **empty, "verdict": unknown}
+        lists: dict[str, Any] = {name: [] for name in ("rows", "folds", "transfer", "gains", "shots")}
+        empty: dict[str, Any] = {name: {} for name in ("chance", "calibration", "confusion")}
+        return {"metric": metric, **lists, **empty, "verdict": unknown}
     rows = _table(judged)
     folds = list(dict.fromkeys(result.fold for result in judged))
-    per_fold = [{"fold": f, "rows": _table([r for r in judged if r.fold == f])} for f in folds]
-    main = [r for r in judged if r.name == f"{_title(recipe)}, {recipe.evaluation.evaluators[0].name}"]
+    per_fold = [rows] if len(folds) == 1 else [_table([r for r in judged if r.fold == f]) for f in folds]
+    main = [r for r in judged if r.name == own_head(recipe)] or [r for r in judged if r.name == _first(recipe)]
     return {
-        "metric": METRIC,
+        "metric": metric,
         "chance": {name: score["chance"] for name, score in rows[0]["scores"].items()},
         "rows": rows,
-        "folds": per_fold,
+        "folds": [{"fold": fold, "rows": table} for fold, table in zip(folds, per_fold, strict=True)],
         "transfer": _transfer_rows(recipe, transferred),
         "gains": _gains(recipe, transferred),
+        "shots": _shots(recipe, shots),
+        "calibration": _calibration(main),
         "confusion": _confusion(main),
-        "verdict": _verdict(main, judged, rows),
+        "verdict": verdict(metric, main, judged, rows),
     }
+
+
+def own_head(recipe: Recipe) -> str:
+    """What the objective's own predictions are called."""
+    return f"{_title(recipe)}{OWN_HEAD}"
+
+
+def _first(recipe: Recipe) -> str:
+    """What the answer of the first evaluator is called."""
+    return f"{_title(recipe)}, {recipe.evaluation.evaluators[0].name}"
 
 
 def _title(recipe: Recipe) -> str:
@@ -132,12 +208,6 @@ def _table(results: Sequence[Result]) -> list[dict[str, Any]]:
     ]
 
 
-def _features(data: Data, fold: str, split: Any) -> HandFeatures:
-    rows = data.evaluation(fold, split)
-    batches = loader(rows, PassSampler(rows, batch_size=256))
-    return hand_features(rows, batches, classes=data.classes, names=data.names)
-
-
 def _transfer_rows(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
     table = {row["name"]: row["scores"] for row in _table(results)} if results else {}
     fractions = recipe.evaluation.transfer.fractions if recipe.evaluation.transfer else ()
@@ -149,13 +219,29 @@ def _transfer_rows(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, 
 
 
 def _gains(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Macro-F1 of pre-trained minus scratch at each share of the labels, on the same groups."""
-    gains = []
+    """The deciding score of pre-trained minus scratch at each share of the labels, on the same groups."""
+    gains, metric = [], recipe.evaluation.metric
     for fraction in recipe.evaluation.transfer.fractions if recipe.evaluation.transfer else ():
         sides = [[r for r in results if r.name == transfer_name(fraction, s)] for s in ("pretrained", "scratch")]
-        gain = difference(sides[0], sides[1], "macro_f1")
-        gains.append({"fraction": fraction, "metric": "macro_f1", "value": gain.value, "text": signed(gain)})
+        gain = difference(sides[0], sides[1], metric)
+        gains.append({"fraction": fraction, "metric": metric, "value": known(gain.value), "text": signed(gain)})
     return gains
+
+
+def _shots(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
+    settings = recipe.evaluation.few_shot
+    if settings is None or not results:
+        return []
+    simple = f"{SUMMARY}, {LinearProbe().name}"
+    return shot_table(settings, results, _first(recipe), simple, recipe.evaluation.metric)
+
+
+def _calibration(main: Sequence[Result]) -> dict[str, Any]:
+    """The reliability of the main answer, of two classes; what a bin of more would mean is another question."""
+    classes = main[0].truth.classes
+    if len(classes) != 2:
+        return {}
+    return {"name": main[0].name, "positive": classes[1], "bins": reliability(main)}
 
 
 def _confusion(main: Sequence[Result]) -> dict[str, Any]:
@@ -165,29 +251,3 @@ def _confusion(main: Sequence[Result]) -> dict[str, Any]:
         for label, prediction in zip(result.truth.labels.tolist(), result.predictions.tolist(), strict=True):
             counts[label][prediction] += 1
     return {"evaluator": main[0].name, "classes": classes, "counts": counts}
-
-
-def _verdict(main: Sequence[Result], judged: Sequence[Result], rows: Sequence[dict[str, Any]]) -> str:
-    """A headline and two sentences for a manager: against the best baseline, with the interval of the difference."""
-    own = next(row for row in rows if row["name"] == main[0].name)
-    simple = [row for row in rows if row["kind"] == "baseline"]
-    best = max(simple, key=lambda row: row["scores"][METRIC]["value"] or 0.0)
-    # A baseline without a seed stands for every seed; a model's seeds are pooled on the same groups.
-    gap = difference(main, [r for r in judged if r.name == best["name"]], METRIC)
-    score, other = own["scores"][METRIC], best["scores"][METRIC]
-    head = {
-        1: "The encoder beats every baseline",
-        0: "The encoder is not distinguishable from the best baseline",
-        -1: "The encoder does NOT beat the baselines",
-    }[1 if gap.low > 0 else -1 if gap.value <= 0 else 0]
-    return (
-        f"{head}. The first evaluator, {main[0].name}, reaches {_interval(score)} balanced accuracy on "
-        f"{own['groups']} groups it was not trained on (chance {score['chance']:.3f}). The best baseline, "
-        f"{best['name']}, reaches {_interval(other)}: a difference of {signed(gap)}."
-    )
-
-
-def _interval(score: Any) -> str:
-    if score["low"] is None:
-        return f"{score['value']:.3f} (one group, no interval)"
-    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

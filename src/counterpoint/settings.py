@@ -177,3 +177,23 @@ class Transfer:
         bad = [share for share in self.fractions if not 0 < share <= 1]
         if bad:
             raise ValueError(f"fractions {bad} are not shares; each must be above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """Train the first evaluator on few labelled rows, beside logistic regression on summary statistics of the same.
+
+    Args:
+        labels: how many labelled training rows; drawn at random, not stratified, every class at least once.
+        repeats: draws of each number, over which scores are averaged.
+    """
+
+    labels: tuple[int, ...] = (100, 400)
+    repeats: int = 20
+
+    def __post_init__(self) -> None:
+        bad = [count for count in self.labels if count < 2]
+        if bad or not self.labels or len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"few_shot.labels is {list(self.labels)}; give different numbers of rows, each at least 2")
+        if self.repeats < 1:
+            raise ValueError(f"few_shot.repeats is {self.repeats}; it is at least 1")

@@ -1,12 +1,14 @@
 """Scores of frozen embeddings beside those of simple baselines, all with intervals by group."""
 
 from counterpoint.evaluate.baselines import HandFeatures, Majority, ShallowTree, baselines, hand_features
+from counterpoint.evaluate.calibration import Bin, reliability
 from counterpoint.evaluate.embeddings import Embeddings, Truth
+from counterpoint.evaluate.event_features import event_statistics, last_values
 from counterpoint.evaluate.features import RandomKernels, summary_statistics
-from counterpoint.evaluate.intervals import Statistic, bootstrap, combine, paired_difference
-from counterpoint.evaluate.metrics import METRICS
+from counterpoint.evaluate.intervals import Statistic, bootstrap, combine, combine_all, paired_difference
+from counterpoint.evaluate.metrics import LOWER_IS_BETTER, METRICS, MetricName
 from counterpoint.evaluate.neighbours import nearest
-from counterpoint.evaluate.probes import KNN, Evaluator, LinearProbe, RandomForest
+from counterpoint.evaluate.probes import KNN, Boosting, Evaluator, LinearProbe, RandomForest
 from counterpoint.evaluate.results import (
     Result,
     Score,
@@ -19,6 +21,14 @@ from counterpoint.evaluate.results import (
 )
 
 __all__ = [
+    "combine_all",
+    "last_values",
+    "event_statistics",
+    "reliability",
+    "MetricName",
+    "Boosting",
+    "Bin",
+    "LOWER_IS_BETTER",
     "KNN",
     "METRICS",
     "Embeddings",

@@ -34,10 +34,8 @@ def full_windows(signal: Signal, place: str) -> Float:
         place: its name, for the message.
 
     Raises:
-        ValueError: the signal is irregular, ragged, too short or not finite.
+        ValueError: the signal is ragged, too short or not finite.
     """
-    if signal.codes is not None:
-        raise ValueError(f"{place}: hand features want regular signals, this one is a sequence of coded events")
     if signal.mask is not None and not bool(signal.mask.all()):
         rows = int((~signal.mask.all(1)).sum())
         raise ValueError(

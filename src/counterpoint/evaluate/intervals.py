@@ -12,8 +12,9 @@ there is no interval: NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +64,27 @@ def combine(statistics: Sequence[Statistic], *, resamples: int = 1000, seed: int
         resamples: how many draws of groups.
         seed: of the draws.
     """
-    groups = _union(statistics)
-    return _estimate(lambda counts: _mean(statistics, groups, counts), len(groups), resamples, seed)
+    return combine_all([statistics], resamples=resamples, seed=seed)[0]
+
+
+def combine_all(scores: Sequence[Sequence[Statistic]], *, resamples: int = 1000, seed: int = 0) -> list[Estimate]:
+    """``combine`` of each of several; those over the same groups share their draws, which cost more than a score.
+
+    Args:
+        scores: statistics to combine, for each estimate asked.
+        resamples: how many draws of groups.
+        seed: of the draws.
+    """
+    alike: dict[bytes, list[int]] = {}
+    unions = [_union(statistics) for statistics in scores]
+    for index, groups in enumerate(unions):
+        alike.setdefault(groups.tobytes(), []).append(index)
+    found: dict[int, Estimate] = {}
+    for indices in alike.values():
+        groups = unions[indices[0]]
+        means = [partial(_mean, scores[index], groups) for index in indices]
+        found |= zip(indices, _estimates(means, len(groups), resamples, seed), strict=True)
+    return [found[index] for index in range(len(scores))]
 
 
 def paired_difference(
@@ -85,11 +105,13 @@ def paired_difference(
     def difference(counts: Float) -> Float:
         return _mean(first, groups, counts) - _mean(second, groups, counts)
 
-    return _estimate(difference, len(groups), resamples, seed)
+    return _estimates([difference], len(groups), resamples, seed)[0]
 
 
 def signed(estimate: Estimate) -> str:
     """A difference as a reader meets it: with its sign and, where there is one, its interval."""
+    if not np.isfinite(estimate.value):
+        return "undefined"
     if not np.isfinite(estimate.low):
         return f"{estimate.value:+.3f} (one group, no interval)"
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
@@ -105,28 +127,44 @@ def _mean(statistics: Sequence[Statistic], groups: Int, counts: Float) -> Float:
     """(R,) mean over the scores, each weighted by the share of its groups drawn."""
     total = np.zeros(len(counts))
     weight = np.zeros(len(counts))
+    every = counts.mean(1)
     for statistic in statistics:
-        drawn = counts[:, np.searchsorted(groups, statistic.groups)]
+        # The groups of a statistic are among the union, so as many are the same ones, and need not be gathered.
+        drawn, share = counts, every
+        if len(statistic.groups) < len(groups):
+            drawn = counts[:, np.searchsorted(groups, statistic.groups)]
+            share = drawn.mean(1)
         scores = statistic.at(drawn)
-        share = np.where(np.isfinite(scores), drawn.mean(1), 0.0)
-        total += share * np.where(np.isfinite(scores), scores, 0.0)
-        weight += share
+        known = np.isfinite(scores)
+        total += np.where(known, share * scores, 0.0)
+        weight += np.where(known, share, 0.0)
     mean = np.full(len(counts), np.nan)
     np.divide(total, weight, out=mean, where=weight > 0)
     return mean
 
 
-def _estimate(at: Callable[[Float], Float], groups: int, resamples: int, seed: int) -> Estimate:
-    value = float(at(np.ones((1, groups)))[0])
-    if groups < 2:
-        return Estimate(value, np.nan, np.nan, groups)
+def _estimates(scores: Sequence[Callable[[Float], Float]], groups: int, resamples: int, seed: int) -> list[Estimate]:
+    """Each score with its interval, all under the same draws."""
+    values = [float(at(np.ones((1, groups)))[0]) for at in scores]
+    drawn: list[list[Float]] = [[] for _ in scores]
+    if groups > 1:
+        for counts in _draws(groups, resamples, seed):
+            for at, own in zip(scores, drawn, strict=True):
+                own.append(at(counts))
+    return [_estimate(value, own, groups) for value, own in zip(values, drawn, strict=True)]
+
+
+def _draws(groups: int, resamples: int, seed: int) -> Iterator[Float]:
+    """(R, G) counts, some draws at a time, laid out a group after the other as sparse products want them."""
     generator = np.random.default_rng(seed)
     step = max(1, _CELLS // groups)
-    scores = []
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
-        scores.append(at(generator.multinomial(groups, np.full(groups, 1 / groups), size).astype(np.float64)))
-    drawn = np.concatenate(scores)
+        yield np.asfortranarray(generator.multinomial(groups, np.full(groups, 1 / groups), size), np.float64)
+
+
+def _estimate(value: float, parts: Sequence[Float], groups: int) -> Estimate:
+    drawn = np.concatenate(parts) if parts else np.zeros(0)
     drawn = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or drawn.size == 0:
         return Estimate(value, np.nan, np.nan, groups)

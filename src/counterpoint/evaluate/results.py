@@ -11,9 +11,9 @@ from typing import Literal, TypedDict
 import numpy as np
 
 from counterpoint.evaluate.embeddings import Truth, write_whole
-from counterpoint.evaluate.intervals import Float, Int, Statistic, combine, paired_difference
+from counterpoint.evaluate.intervals import Float, Int, Statistic, combine_all, paired_difference
 from counterpoint.evaluate.metrics import METRICS, chance, classification_statistics
-from counterpoint.types import Estimate
+from counterpoint.types import UNLABELLED, Estimate
 
 Kind = Literal["baseline", "model"]
 
@@ -59,8 +59,15 @@ class Result:
 
     def estimates(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Estimate]:
         """The scores by name with intervals by group."""
-        scores = self.statistics().items()
-        return {name: combine([score], resamples=resamples, seed=seed) for name, score in scores}
+        scores = self.statistics()
+        found = combine_all([[score] for score in scores.values()], resamples=resamples, seed=seed)
+        return dict(zip(scores, found, strict=True))
+
+
+def unseen_classes(train: Truth, test: Truth) -> tuple[str, ...]:
+    """Names of the classes that occur in test and never in train."""
+    lost = sorted(set(test.labels.tolist()) - set(train.labels.tolist()) - {UNLABELLED})
+    return tuple(test.classes[label] for label in lost)
 
 
 class Score(TypedDict):
@@ -92,12 +99,16 @@ class TableRow(TypedDict):
 def score_table(results: Sequence[Result], *, resamples: int = 1000, seed: int = 0) -> list[TableRow]:
     """Mean scores over folds and seeds with joint intervals: baselines first, else in the order given."""
     kinds: tuple[Kind, ...] = ("baseline", "model")
-    keys = dict.fromkeys((kind, result.name) for kind in kinds for result in results if result.kind == kind)
-    table = []
-    for kind, name in keys:
-        members = [result for result in results if (result.kind, result.name) == (kind, name)]
-        table.append(_table_row(members, resamples, seed))
-    return table
+    answers: dict[tuple[Kind, str], list[Result]] = {}
+    for result in sorted(results, key=lambda result: kinds.index(result.kind)):
+        answers.setdefault((result.kind, result.name), []).append(result)
+    scored = [[member.statistics() for member in members] for members in answers.values()]
+    asked = [[one[metric] for one in statistics] for statistics in scored for metric in METRICS]
+    found = iter(combine_all(asked, resamples=resamples, seed=seed))
+    return [
+        _table_row(members, statistics, {metric: next(found) for metric in METRICS})
+        for members, statistics in zip(answers.values(), scored, strict=True)
+    ]
 
 
 def difference(
@@ -114,24 +125,23 @@ def difference(
     return paired_difference(ours, theirs, resamples=resamples, seed=seed)
 
 
-def _table_row(members: list[Result], resamples: int, seed: int) -> TableRow:
-    statistics = [member.statistics() for member in members]
-    chances = [chance(member.truth.labels) for member in members]
+def _table_row(
+    members: list[Result], statistics: list[dict[str, Statistic]], estimates: dict[str, Estimate]
+) -> TableRow:
+    chances = [chance(member.truth.labels, len(member.truth.classes)) for member in members]
     seeds = sorted({member.seed for member in members})
     scores: dict[str, Score] = {}
-    for metric in METRICS:
-        every = [scored[metric] for scored in statistics]
-        estimate = combine(every, resamples=resamples, seed=seed)
-        values = [float(score.at(np.ones((1, len(score.groups))))[0]) for score in every]
+    for metric, estimate in estimates.items():
+        values = [whole(scored[metric]) for scored in statistics]
         means = [
             np.mean([value for value, member in zip(values, members, strict=True) if member.seed == one])
             for one in seeds
         ]
         scores[metric] = {
-            "value": _known(estimate.value),
-            "low": _known(estimate.low),
-            "high": _known(estimate.high),
-            "spread": _known(float(np.std(means, ddof=1))) if len(seeds) > 1 else None,
+            "value": known(estimate.value),
+            "low": known(estimate.low),
+            "high": known(estimate.high),
+            "spread": known(float(np.std(means, ddof=1))) if len(seeds) > 1 else None,
             "chance": float(np.mean([by_metric[metric] for by_metric in chances])),
         }
     groups = np.unique(np.concatenate([member.truth.groups for member in members]))
@@ -147,7 +157,13 @@ def _table_row(members: list[Result], resamples: int, seed: int) -> TableRow:
     }
 
 
-def _known(value: float) -> float | None:
+def whole(statistic: Statistic) -> float:
+    """The score of the rows as they are, each group once."""
+    return float(statistic.at(np.ones((1, len(statistic.groups))))[0])
+
+
+def known(value: float) -> float | None:
+    """A number for JSON: None where it is undefined."""
     return value if np.isfinite(value) else None
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 Kind = Literal["linear", "log"]
+Style = Literal["solid", "dashed", "guide"]
 
 WIDTH, HEIGHT = 400.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 386.0, 12.0, 212.0
@@ -61,7 +62,7 @@ class Series(NamedTuple):
     Attributes:
         name: in legends and tooltips.
         cell: what the legend switches on and off together.
-        style: dashed for validation.
+        style: dashed for validation; a guide is what the others are compared with.
         x: (n,) ascending.
         y: (n,).
         spread: (n,) low and (n,) high ends of the intervals, NaN where unknown; None where there are none.
@@ -69,7 +70,7 @@ class Series(NamedTuple):
 
     name: str
     cell: int
-    style: Literal["solid", "dashed"]
+    style: Style
     x: Float
     y: Float
     spread: tuple[Float, Float] | None = None
@@ -83,13 +84,22 @@ class Reference(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A series in pixels, with its last point and its whiskers (x, low, high)."""
+    """A series in pixels.
+
+    Attributes:
+        name: in tooltips.
+        cell: what the legend switches.
+        style: of the path.
+        path: as SVG writes it.
+        dots: (x, y) of the last point, or of all where there are intervals.
+        whiskers: (x, low, high) of the intervals.
+    """
 
     name: str
     cell: int
     style: str
     path: str
-    end: tuple[float, float]
+    dots: list[tuple[float, float]]
     whiskers: list[tuple[float, float, float]]
 
 
@@ -163,13 +173,13 @@ def line_chart(
 def _line(series: Series, x: Scale, y: Scale) -> Line:
     across, down = x(series.x), y(series.y)
     path = "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, down, strict=True))
-    whiskers: list[tuple[float, float, float]] = []
-    if series.spread is not None:
-        low, high = y(series.spread[0]), y(series.spread[1])
-        ends = np.stack([across, low, high], 1).round(1)
-        whiskers = [(float(a), float(b), float(c)) for a, b, c in ends[np.isfinite(ends).all(1)]]
-    end = (round(float(across[-1]), 1), round(float(down[-1]), 1))
-    return Line(series.name, series.cell, series.style, path, end, whiskers)
+    dots = [(round(float(a), 1), round(float(b), 1)) for a, b in zip(across, down, strict=True)]
+    if series.spread is None:
+        return Line(series.name, series.cell, series.style, path, dots[-1:] if series.style != "guide" else [], [])
+    low, high = y(series.spread[0]), y(series.spread[1])
+    ends = np.stack([across, low, high], 1).round(1)
+    whiskers = [(float(a), float(b), float(c)) for a, b, c in ends[np.isfinite(ends).all(1)]]
+    return Line(series.name, series.cell, series.style, path, dots, whiskers)
 
 
 def _values(series: Series) -> dict[str, Any]:

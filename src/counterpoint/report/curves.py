@@ -24,8 +24,16 @@ class _Panel(NamedTuple):
     bounds: tuple[float, float] | None = None
 
 
-LOSS = _Panel("Loss", ("loss",), "Lower is better. At the named line the model tells nothing apart.")
+LOSS = _Panel("Loss", ("loss",), "Lower is better.")
+ACTIVE = _Panel("Active units", ("active_units",), "Latent dimensions that tell rows apart. At 0 none does: collapse.")
 PANELS = (
+    _Panel("Reconstruction", ("reconstruction",), "Distance of the rebuilt sets from the real ones. Lower is better."),
+    _Panel(
+        "KL divergence", ("kl",), "Nats a set, before weight and free bits. At 0 the latent says nothing: collapse."
+    ),
+    ACTIVE,
+    _Panel("Mutual information", ("mutual_information",), "Nats the latents tell of which set it is, estimated."),
+    _Panel("Outcome", ("outcome",), "Cross-entropy of the outcome head. Lower is better."),
     _Panel("Accuracy", ("top1", "accuracy"), "Share of rows that find their own partner first.", (0.0, 1.0)),
     _Panel("Effective rank", ("effective_rank",), "Dimensions in use. Falling towards 1 is collapse."),
     _Panel("Alignment", ("alignment",), "Distance between two views of a row. Lower is closer."),
@@ -44,8 +52,16 @@ def _chart(panel: _Panel, cells: Sequence[Cell]) -> Chart | None:
     series = [line for index, cell in enumerate(cells) for line in _lines(panel, index, cell, len(cells))]
     if not series:
         return None
-    references = _collapse(cells) if panel is LOSS else []
-    return line_chart(panel.title, panel.note, series, references=references, bounds=panel.bounds)
+    note, references = panel.note, _references(panel, cells)
+    if panel is LOSS and references:
+        note += " At the named line the model tells nothing apart."
+    return line_chart(panel.title, note, series, references=references, bounds=panel.bounds)
+
+
+def _references(panel: _Panel, cells: Sequence[Cell]) -> list[Reference]:
+    if panel is LOSS:
+        return _collapse(cells)
+    return _width(cells) if panel is ACTIVE else []
 
 
 def _lines(panel: _Panel, index: int, cell: Cell, cells: int) -> list[Series]:
@@ -64,13 +80,25 @@ def _lines(panel: _Panel, index: int, cell: Cell, cells: int) -> list[Series]:
 
 
 def _column(cell: Cell, starts: Sequence[str]) -> tuple[Float, Float]:
-    """Steps and finite values of the first column to start with one of ``starts``, the earlier ones preferred."""
+    """Steps and finite values of the first column named like ``starts``, the earlier ones preferred.
+
+    A column is preferred whose name is the whole one, so that ``kl`` is not taken for ``kl_weight``; else the first
+    to start with it, as where a loss is logged by modality.
+    """
     for start in starts:
-        for name, values in cell.log.items():
+        for name in sorted((name for name in cell.log if name.startswith(start)), key=lambda name: name != start):
+            values = cell.log[name]
             real = np.isfinite(values)
-            if name.startswith(start) and real.any():
+            if real.any():
                 return cell.log["step"][real], values[real]
     return np.empty(0), np.empty(0)
+
+
+def _width(cells: Sequence[Cell]) -> list[Reference]:
+    """How many latent dimensions there are."""
+    logged = [_column(cell, [f"{prefix}latent_width" for prefix in ("train/", "valid/", "")])[1] for cell in cells]
+    widths = sorted({float(values[-1]) for values in logged if len(values)}, reverse=True)
+    return [Reference(width, f"all {width:g}") for width in widths]
 
 
 def _collapse(cells: Sequence[Cell]) -> list[Reference]:

@@ -4,133 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
+
+from counterpoint.report.documents import Account, Scores
 
 Float = NDArray[np.float64]
 Read = TypeVar("Read", bound=BaseModel)
-
-
-class _Part(BaseModel):
-    """Part of a JSON file of the run folder; keys it does not know are left alone."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Interval(_Part):
-    """A score, its 95 % interval, groups behind it and spread over seeds; null where it cannot be known."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    groups: int
-    spread: float | None = None
-
-    @field_validator("value", "low", "high", "spread")
-    @classmethod
-    def _not_a_number_is_null(cls, number: float | None) -> float | None:
-        return number if number is not None and math.isfinite(number) else None
-
-
-class Row(_Part):
-    """An evaluator on the model's embeddings, or a baseline, with its scores by metric.
-
-    Attributes:
-        name: as a reader meets it.
-        kind: whether it uses what was learned.
-        scores: by metric.
-        unseen: classes of the test split that training lacked.
-    """
-
-    name: str
-    kind: Literal["model", "baseline"]
-    scores: dict[str, Interval]
-    unseen: list[str] = []
-
-
-class Fold(_Part):
-    """The rows of one division of the recordings."""
-
-    fold: str
-    rows: list[Row]
-
-
-class TransferPoint(_Part):
-    """Fine-tuning on a share of the labels, from the pre-trained weights or from scratch."""
-
-    fraction: float
-    start: Literal["pretrained", "scratch"]
-    scores: dict[str, Interval]
-
-
-class Confusion(_Part):
-    """Counts of (true class, predicted class) under one evaluator."""
-
-    evaluator: str
-    classes: list[str]
-    counts: list[list[int]]
-
-
-class Scores(_Part):
-    """What `evaluate` writes to ``scores.json``."""
-
-    name: str
-    simulated: bool
-    metric: str
-    chance: dict[str, float]
-    rows: list[Row]
-    folds: list[Fold]
-    transfer: list[TransferPoint] = []
-    confusion: Confusion | None = None
-    verdict: str
-    findings: list[str]
-    command: str
-
-    @field_validator("confusion", mode="before")
-    @classmethod
-    def _empty_is_absent(cls, confusion: Any) -> Any:
-        return confusion or None
-
-    @property
-    def metrics(self) -> list[str]:
-        """Names of the metrics any row has, the main one first."""
-        names = dict.fromkeys([self.metric, *(name for row in self.rows for name in row.scores)])
-        return list(names)
-
-
-class Source(_Part):
-    """A file that was read."""
-
-    path: str
-    bytes: int
-    sha256: str
-
-
-class Rejection(_Part):
-    """A recording that could not be used."""
-
-    recording: str
-    file: str
-    row: int | None
-    modality: str
-    reason: str
-
-
-class Account(_Part):
-    """What the data reader writes to ``data.json``."""
-
-    sources: list[Source]
-    counts: dict[str, Any]
-    classes: dict[str, int]
-    columns: dict[str, Any]
-    quarantine: list[Rejection]
-    audit: dict[str, list[str]]
 
 
 class Cell(NamedTuple):

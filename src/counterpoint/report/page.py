@@ -15,11 +15,23 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from counterpoint.evaluate.metrics import LOWER_IS_BETTER
 from counterpoint.report.charts import Chart
 from counterpoint.report.curves import training_charts
+from counterpoint.report.documents import Account, Scores
 from counterpoint.report.embedding_map import Map, embedding_map
-from counterpoint.report.folder import Account, Run, read_run
-from counterpoint.report.tables import fold_tables, heat, leaders, score_table, transfer_chart, transfer_table
+from counterpoint.report.folder import Run, read_run
+from counterpoint.report.tables import (
+    fold_tables,
+    gain,
+    heat,
+    leaders,
+    reliability_chart,
+    score_table,
+    shot_tables,
+    transfer_chart,
+    transfer_table,
+)
 from counterpoint.report.wording import score_text, share_text, size_text, words
 
 LISTED = 300
@@ -50,6 +62,10 @@ def render(run: Run) -> str:
     """The page of a run."""
     scores, account = run.scores, run.account
     charts, shown = training_charts(run.cells), embedding_map(run.cells[0])
+    compared, reliability = transfer_chart(scores), None
+    if scores.calibration is not None and scores.calibration.bins:
+        reliability = reliability_chart(scores.calibration)
+    every = [*charts, *(chart for chart in (compared, reliability) if chart is not None)]
     headline, detail = headline_of(scores.verdict)
     return _template().render(
         run=run,
@@ -61,15 +77,42 @@ def render(run: Run) -> str:
         table=score_table(scores.rows, scores.metrics, scores.chance),
         folds=fold_tables(scores),
         transfer=transfer_table(scores),
-        transfer_chart=(compared := transfer_chart(scores)),
+        transfer_chart=compared,
+        reliability=reliability,
+        shots=shot_tables(scores),
+        sections=_sections(scores),
         charts=charts,
         map=shown,
-        data=_plotted([*charts, compared] if compared else charts, shown),
+        data=_plotted(every, shown),
         confusion=heat(scores.confusion) if scores.confusion else [],
         counts=flat(account.counts),
         reasons=reasons(account),
         listed=LISTED,
     )
+
+
+SECTIONS = {
+    "verdict": "Verdict",
+    "scores": "Scores",
+    "folds": "Folds",
+    "calibration": "Calibration",
+    "shots": "Few labels",
+    "transfer": "Transfer",
+    "training": "Training",
+    "map": "Map",
+    "confusion": "Confusion",
+    "data": "Data",
+    "findings": "Findings",
+    "reproduce": "Reproduce",
+}
+"""Section -> its name in the bar, in the order of the page."""
+
+
+def _sections(scores: Scores) -> dict[str, str]:
+    """The sections of this run's page: those that are only there for some runs are left out of the others."""
+    absent = {"calibration"} if scores.calibration is None or not scores.calibration.bins else set()
+    absent |= {"shots"} if not scores.shots else set()
+    return {name: title for name, title in SECTIONS.items() if name not in absent}
 
 
 def _template() -> Template:
@@ -82,10 +125,11 @@ def _template() -> Template:
     )
     environment.filters |= {"score": score_text, "size": size_text, "words": words, "share": share_text}
     environment.tests["known"] = math.isfinite
+    environment.tests["lower"] = LOWER_IS_BETTER.__contains__
     script, style = (_asset(name) for name in ("report.js", "report.css"))
     # Written by this package and never by a run, so they go in as they are; no other script may run.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals |= {"script": Markup(script), "style": Markup(style), "digest": digest}
+    environment.globals |= {"script": Markup(script), "style": Markup(style), "digest": digest, "gain": gain}
     return environment.get_template("report.html.j2")
 
 

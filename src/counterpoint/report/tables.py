@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from counterpoint.evaluate.metrics import LOWER_IS_BETTER
 from counterpoint.report.charts import Chart, Series, line_chart
-from counterpoint.report.folder import Confusion, Interval, Row, Scores, TransferPoint
+from counterpoint.report.documents import Calibration, Confusion, Difference, Interval, Row, Scores, TransferPoint
 from counterpoint.report.wording import share_text, words
 
-WIDE, NARROW = 200.0, 120.0
-"""Width in pixels of the bars of the main metric and of the others."""
+WIDE, NARROW, CROWDED = 200.0, 120.0, 84.0
+"""Width in pixels of the bars of the main metric, of the others, and of the others where there are many."""
+MANY = 4
 EDGE = 4.0
 STARTS = ("pretrained", "scratch")
 
@@ -48,15 +50,35 @@ class TableRow(NamedTuple):
 class Heat(NamedTuple):
     """A cell of the confusion matrix: a count and its share of the true class."""
 
-    windows: int
+    rows: int
     share: float
 
 
-def score_table(rows: Sequence[Row], metrics: Sequence[str], chance: dict[str, float]) -> list[TableRow]:
-    """Rows of scores, the best value of each metric marked, and what chance reaches below them."""
-    best = {metric: max(_values(rows, metric), default=math.nan) for metric in metrics}
+class ShotTable(NamedTuple):
+    """Answers that were given the same few labels, with the difference between model and baseline."""
+
+    labels: int
+    repeats: int
+    metrics: Sequence[str]
+    rows: list[TableRow]
+    difference: Difference | None
+
+
+def score_table(
+    rows: Sequence[Row], metrics: Sequence[str], chance: dict[str, float], *, beside: Sequence[Row] = ()
+) -> list[TableRow]:
+    """Rows of scores, the best value of each metric marked, and what chance reaches below them.
+
+    Args:
+        rows: of the table.
+        metrics: its columns.
+        chance: metric -> what an answer that looks at nothing reaches.
+        beside: rows of other tables that share the ends of the bars.
+    """
+    best = {metric: _best(rows, metric) for metric in metrics}
+    others = NARROW if len(metrics) <= MANY else CROWDED
     rulers = {
-        metric: _ruler(rows, metric, chance.get(metric), NARROW if place else WIDE)
+        metric: _ruler([*rows, *beside], metric, chance.get(metric), others if place else WIDE)
         for place, metric in enumerate(metrics)
     }
     unknown = Interval(value=None, low=None, high=None, groups=0)
@@ -89,7 +111,8 @@ def leaders(scores: Scores) -> list[tuple[str, Row]]:
     named = scores.confusion.evaluator if scores.confusion else ""
     main = [row for row in models if row.name == named] or models
     baselines = [row for row in scores.rows if row.kind == "baseline" and _values([row], scores.metric)]
-    strongest = sorted(baselines, key=lambda row: -_values([row], scores.metric)[0])
+    sign = 1.0 if scores.metric in LOWER_IS_BETTER else -1.0
+    strongest = sorted(baselines, key=lambda row: sign * _values([row], scores.metric)[0])
     return [("Model", row) for row in main[:1]] + [("Strongest baseline", row) for row in strongest[:1]]
 
 
@@ -126,6 +149,47 @@ def transfer_chart(scores: Scores) -> Chart | None:
     )
 
 
+def gain(metric: str, pretrained: Interval, scratch: Interval) -> str:
+    """By how much the pre-trained start is better, signed; a dash where one of them is unknown."""
+    if pretrained.value is None or scratch.value is None:
+        return "–"
+    above = pretrained.value - scratch.value
+    return f"{-above if metric in LOWER_IS_BETTER else above:+.3f}"
+
+
+def shot_tables(scores: Scores) -> list[ShotTable]:
+    """A table for every number of labels, fewest first; their bars share their ends."""
+    every = [row for shot in scores.shots for row in shot.answers]
+    metrics = [metric for metric in scores.metrics if any(metric in row.scores for row in every)]
+    return [
+        ShotTable(
+            shot.labels,
+            shot.repeats,
+            metrics,
+            score_table(shot.answers, metrics, scores.chance, beside=every)[:-1],
+            shot.difference,
+        )
+        for shot in sorted(scores.shots, key=lambda shot: shot.labels)
+    ]
+
+
+def reliability_chart(calibration: Calibration) -> Chart:
+    """Observed share against predicted probability, with the diagonal on which they are the same."""
+    bins = sorted(calibration.bins, key=lambda bin: bin.predicted)
+    x, y, low, high = (
+        np.array([getattr(bin, end) for bin in bins], np.float64) for end in ("predicted", "observed", "low", "high")
+    )
+    top = min(1.0, math.ceil(10 * float(np.nanmax([x, y, high])) - 1e-9) / 10) or 0.1
+    diagonal = Series("perfect calibration", 1, "guide", np.array([0.0, top]), np.array([0.0, top]))
+    return line_chart(
+        f"How often {calibration.positive} came true",
+        "Below the diagonal the probabilities are too high, above it too low. Whiskers are 95 % intervals.",
+        [diagonal, Series("observed", 0, "solid", x, y, (low, high))],
+        unit="predicted probability",
+        bounds=(0.0, top),
+    )
+
+
 def heat(confusion: Confusion) -> list[list[Heat]]:
     """Every count with its share of the true class."""
     return [[Heat(count, count / max(1, sum(row))) for count in row] for row in confusion.counts]
@@ -133,6 +197,13 @@ def heat(confusion: Confusion) -> list[list[Heat]]:
 
 def _measured(scores: Scores) -> list[TransferPoint]:
     return [p for p in scores.transfer if scores.metric in p.scores and p.scores[scores.metric].value is not None]
+
+
+def _best(rows: Sequence[Row], metric: str) -> float:
+    values = _values(rows, metric)
+    if not values:
+        return math.nan
+    return min(values) if metric in LOWER_IS_BETTER else max(values)
 
 
 def _values(rows: Sequence[Row], metric: str) -> list[float]:

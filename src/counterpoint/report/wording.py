@@ -23,5 +23,5 @@ def share_text(share: float) -> str:
 
 def words(name: str) -> str:
     """A column's or a metric's name in words."""
-    known = {"auroc": "AUROC", "macro_f1": "macro F1"}
+    known = {"auroc": "AUROC", "auprc": "AUPRC", "macro_f1": "macro F1", "brier": "Brier score"}
     return known.get(name, name.replace("_", " "))
