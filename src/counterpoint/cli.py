@@ -171,13 +171,21 @@ def schema() -> None:
 @_complain
 def import_(
     kind: Annotated[
-        Literal["cwru"],
-        typer.Argument(help="cwru: a folder of the .mat files as published, or of signals_int16.npz."),
+        Literal["cwru", "physionet2012"],
+        typer.Argument(
+            help="cwru: a folder of the .mat files as published, or of signals_int16.npz. "
+            "physionet2012: a folder with set-a, set-b and the outcomes as published, or events_a.parquet."
+        ),
     ],
     source: Annotated[Path, typer.Argument(help="Folder to read.")],
-    destination: Annotated[Path, typer.Argument(help="Folder to write metadata.csv and signals.h5 to.")],
+    destination: Annotated[Path, typer.Argument(help="Folder to write to.")],
 ) -> None:
-    """Convert a published collection to a metadata table and one HDF5 file."""
+    """Convert a published collection to tables and files that read fast."""
+    if kind == "physionet2012":
+        from counterpoint.data.stay_import import import_physionet2012
+
+        print(f"wrote {import_physionet2012(source, destination)}")
+        return
     from counterpoint.data.cwru import import_cwru
 
     print(f"wrote {import_cwru(source, destination)}")
@@ -186,11 +194,18 @@ def import_(
 @data_app.command(epilog="Example: counterpoint data generate bearings data/fleet --seed 1")
 @_complain
 def generate(
-    kind: Annotated[Literal["bearings"], typer.Argument(help="bearings: a simulated fleet.")],
+    kind: Annotated[
+        Literal["bearings", "stays"], typer.Argument(help="bearings: a fleet; stays: patients in intensive care.")
+    ],
     destination: Annotated[Path, typer.Argument(help="Folder to write to.")],
     seed: Annotated[int, typer.Option(help="Of the simulator.")] = 0,
 ) -> None:
     """Simulate recordings. What a simulator wrote says so in its metadata."""
+    if kind == "stays":
+        from counterpoint.data.synthetic.stays import generate as generate_stays
+
+        print(f"wrote {generate_stays(destination, seed=seed)}")
+        return
     from counterpoint.data.synthetic.bearings import generate as generate_bearings
 
     print(f"wrote {generate_bearings(destination, seed=seed)}")
