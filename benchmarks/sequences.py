@@ -1,4 +1,4 @@
-"""Irregular stays: stays a second and peak memory of one training step, packed against padded and against batches of one.
+"""Irregular stays: stays a second and peak memory of a training step, packed, padded and one at a time.
 
 A step is forward and backward of SetSequence and SetVAE as they come, in training mode, without optimizer. Rivals with
 the same weights, loss and gradients, which is asserted first: the dense form, (stays, sets, events) padded to the
@@ -6,13 +6,12 @@ longest stay and the largest set of the batch, with masks and torch's attention;
 gradients added up. Rates are medians of interleaved rounds in one process, ratios medians of those of each round. Peak
 memory is that of a process each, above what it held after a step on one short stay (Linux only). Lengths are those of
 PhysioNet-2012 where COUNTERPOINT_DATA or ../shared/data has it, else of the simulator; and three made-up mixes.
-Run: python benchmarks/sequences.py [--threads 2] [--seconds 12]
+Run: python benchmarks/sequences.py [--threads 2] [--seconds 8]
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import subprocess
 import sys
@@ -115,7 +114,7 @@ class Dense(nn.Module):
 
     def distances(self, sample: Tensor, before: Tensor, batch: Padded) -> Tensor:
         """(B, S) Chamfer distances, the squared ones by matrix products."""
-        decoder, scale = self.objective.decoder, self.objective.variable_scale
+        decoder, scale = self.objective.decoder, self.objective.variable_weight**0.5
         count = batch.real.sum(2).clamp_min(1)
         told = decoder.enter(torch.cat([sample, before, count.to(sample.dtype).log().unsqueeze(2)], 2))
         out = decoder.leave(decoder.network(told.unsqueeze(2) + decoder.slots[: batch.real.shape[2]]))
@@ -178,7 +177,6 @@ class Network:
         self.encoder = SetSequence(spec)
         kinds = ({"events": self.encoder.dim}, {"events": self.encoder.latent})
         self.objective = SetVAE(ObjectiveSpec(*kinds, (), {"events": spec}))
-        self.objective.steps += self.objective.divergence.warm_up
         self.dense = Dense(self.encoder, self.objective).to(device).train()
 
     def loss(self, events: Events) -> Tensor:
@@ -259,7 +257,7 @@ def from_reader(reader: LongTable) -> Stays:
 
 
 def mixes() -> dict[str, Stays]:
-    """Made-up stays: many short ones of small sets; long ones; and a few of either that are far larger than the rest."""
+    """Made-up stays: short ones of small sets; long ones; and both stays and sets of which a few are far larger."""
     random = np.random.default_rng(0)
 
     def tail(median: float, spread: float, most: int, count: int) -> list[int]:
@@ -293,7 +291,9 @@ def made(stays: list[tuple[int, Callable[[int], list[int]]]]) -> Stays:
 def places(stays: Stays, rows: list[int]) -> int:
     """Events of a batch when padded."""
     counts = stays.events.rows.diff()[rows]
-    sets = max(int(stays.events.sets.diff()[int(stays.events.rows[r]) : int(stays.events.rows[r + 1])].max()) for r in rows)
+    sets = max(
+        int(stays.events.sets.diff()[int(stays.events.rows[r]) : int(stays.events.rows[r + 1])].max()) for r in rows
+    )
     return len(rows) * int(counts.max()) * sets
 
 
@@ -367,8 +367,7 @@ def peak(stays: Stays, side: str, rows: list[int], device: str, threads: int) ->
         shortest = int(stays.events.rows.diff().argmin())
         torch.save({"spec": tuple(stays.spec), "all": [tuple(stays.take(each)) for each in ([shortest], rows)]}, path)
         command = [sys.executable, __file__, "--child", side, "--batch", str(path), "--threads", str(threads)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout)
+        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def child(side: str, path: Path) -> None:
@@ -399,7 +398,10 @@ def table(name: str, stays: Stays, sizes: tuple[int, ...], device: str, chosen: 
         f"\n{name}, {device}: {counts.mean():.0f} sets a stay (at most {counts.max():.0f}), {sets.mean():.1f} events a "
         f"set (at most {sets.max():.0f})\n"
     )
-    print("| batch | events | padded | packed, stays/s | dense | a stay at a time | over dense | over a stay at a time ", end="")
+    print(
+        "| batch | events | padded | packed, stays/s | dense | a stay at a time | over dense | over a stay at a time ",
+        end="",
+    )
     print("| MB packed | MB dense | MB a stay at a time | dense / packed |")
     print("|" + "---:|" * 12)
     for size in sizes:
@@ -424,7 +426,8 @@ def table(name: str, stays: Stays, sizes: tuple[int, ...], device: str, chosen: 
 
 def growth(name: str, stays: Stays, device: str, threads: int) -> None:
     """Packed memory against the number of events."""
-    print(f"\nPacked memory against events, {name}, {device}\n\n| batch | events | MB | MB a 1000 events |\n|---:|---:|---:|---:|")
+    print(f"\nPacked memory against events, {name}, {device}\n\n| batch | events | MB | MB a 1000 events |")
+    print("|---:|---:|---:|---:|")
     for size in (4, 8, 16, 32, 64, 128):
         rows = stays.batches(size, 1)[0]
         memory, events = peak(stays, "packed", rows, device, threads), len(stays.take(rows).values)
@@ -434,7 +437,7 @@ def growth(name: str, stays: Stays, device: str, threads: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=12.0, help="for the rounds of one batch size")
+    parser.add_argument("--seconds", type=float, default=8.0, help="for the rounds of one batch size")
     parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -444,7 +447,9 @@ def main() -> None:
         return
     name, stays = real()
     if name == "simulated":
-        print("PhysioNet-2012 is not at hand: these are SIMULATED stays; set COUNTERPOINT_DATA to measure the real ones\n")
+        print(
+            "PhysioNet-2012 is not at hand: these are SIMULATED stays; set COUNTERPOINT_DATA to measure the real ones\n"
+        )
     made_up = mixes()
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         for each in (stays, *made_up.values()):

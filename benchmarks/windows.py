@@ -23,13 +23,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoint.data.base import Rows
-from counterpoint.data.hdf5 import write_collection
-from counterpoint.data.recordings import Collection
 from counterpoint.data.sampling import StreamSampler, loader
-from counterpoint.data.signals import SignalConfig
 from counterpoint.data.vibration import Loading, Vibration
-from counterpoint.data.views import Views
-from counterpoint.data.windows import Disjoint
+from counterpoint.data.vibration.hdf5 import write_collection
+from counterpoint.data.vibration.recordings import Collection
+from counterpoint.data.vibration.signals import SignalConfig
+from counterpoint.data.vibration.views import Views
+from counterpoint.data.vibration.windows import Disjoint
 
 RECORDINGS, LENGTH, WIDTH, BATCH = 64, 500_000, 1024, 64
 

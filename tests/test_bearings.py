@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoint.data.hdf5 import Hdf5Signals
 from counterpoint.data.synthetic.bearings import (
     FAULTS,
     SKF_6205,
@@ -18,6 +17,7 @@ from counterpoint.data.synthetic.bearings import (
     simulate_recording,
 )
 from counterpoint.data.tables import VIBRATION_COLUMNS, check_unique, match, read_table
+from counterpoint.data.vibration.hdf5 import Hdf5Signals
 
 RATE, SECONDS, RPM = 12_000.0, 8.0, 1797.0
 

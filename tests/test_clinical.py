@@ -15,8 +15,8 @@ import torch
 from counterpoint import config
 from counterpoint.data.base import Data, Draw, Rows
 from counterpoint.data.clinical import Clinical, LongTable, Outcome, PhysioNet2012, StayColumns, StayFolder
-from counterpoint.data.event_views import EventViews
-from counterpoint.data.events import EventConfig
+from counterpoint.data.clinical.events import EventConfig
+from counterpoint.data.clinical.views import EventViews
 from counterpoint.data.ledger import Quarantine
 from counterpoint.data.sampling import PassSampler, StreamSampler, loader
 from counterpoint.data.splits import ByColumn, ByGroup, ByValue

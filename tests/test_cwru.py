@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from counterpoint.data.cwru import import_cwru
-from counterpoint.data.cwru_files import ALIASES, PUBLISHED, described
-from counterpoint.data.hdf5 import Hdf5Signals
 from counterpoint.data.ledger import Quarantine
 from counterpoint.data.tables import VIBRATION_COLUMNS, match, read_table
+from counterpoint.data.vibration.cwru import import_cwru
+from counterpoint.data.vibration.cwru_files import ALIASES, PUBLISHED, described
+from counterpoint.data.vibration.hdf5 import Hdf5Signals
 
 RNG = np.random.default_rng(0)
 

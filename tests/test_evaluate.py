@@ -397,6 +397,7 @@ PROBES: list[Evaluator] = [
     LinearProbe(),
     LinearProbe(C="grouped-cv"),
     LinearProbe(C="grouped-cv", best="auroc"),
+    LinearProbe(clip=2.0),
     Boosting(trees=20),
     KNN(),
     KNN(scale="standard"),
@@ -443,6 +444,17 @@ def test_the_linear_probe_is_a_scaled_logistic_regression() -> None:
     model.fit(train.values.astype(np.float64), train.labels)
     expected = model.predict_proba(test.values.astype(np.float64))
     np.testing.assert_allclose(LinearProbe(C=0.3).predict(train, test), expected, atol=1e-6)
+
+
+def test_a_clipped_probe_is_one_on_clipped_columns() -> None:
+    train, test = blobs(200, 0), blobs(100, 1)
+    test.values[0, 0] = 1e6
+    scaler = StandardScaler().fit(train.values.astype(np.float64))
+    fitted, asked = (np.clip(scaler.transform(side.values.astype(np.float64)), -1.5, 1.5) for side in (train, test))
+    expected = LogisticRegression(max_iter=1000).fit(fitted, train.labels).predict_proba(asked)
+    np.testing.assert_allclose(LinearProbe(clip=1.5).predict(train, test), expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"LinearProbe\.clip is 0"):
+        LinearProbe(clip=0.0)
 
 
 def test_a_column_constant_in_train_says_nothing() -> None:

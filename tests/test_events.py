@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from sklearn.preprocessing import QuantileTransformer
 
-from counterpoint.data.events import EventConfig, EventStore, event_store, offsets, spans
-from counterpoint.data.standards import standardise
-from counterpoint.data.stays import Stays
+from counterpoint.data.clinical.events import EventConfig, EventStore, event_store, offsets, spans
+from counterpoint.data.clinical.standards import standardise
+from counterpoint.data.clinical.stays import Stays
 
 NAMES = ("A", "B", "C")
 Row = tuple[int, float, int, float]

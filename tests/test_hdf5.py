@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from counterpoint.data import hdf5
-from counterpoint.data.hdf5 import Hdf5Signals, Unreadable, write_collection
 from counterpoint.data.tables import read_table
+from counterpoint.data.vibration import hdf5
+from counterpoint.data.vibration.hdf5 import Hdf5Signals, Unreadable, write_collection
 
 RNG = np.random.default_rng(0)
 

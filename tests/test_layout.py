@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "counterpoint"
 FILES = sorted(path for path in SOURCE.rglob("*.py"))
 
 LADDER = [
-    {"types", "settings", "keys", "log", "ragged"},
+    {"types", "settings", "keys", "log", "memory", "ragged"},
     {"losses", "transforms", "encoders", "fusion", "config"},
     {"data"},
     {"model"},

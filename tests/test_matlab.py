@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from counterpoint.data import matlab
-from counterpoint.data.matlab import read_matrices
+from counterpoint.data.vibration import matlab
+from counterpoint.data.vibration.matlab import read_matrices
 
 RNG = np.random.default_rng(0)
 CONTENT = {

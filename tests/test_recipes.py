@@ -146,7 +146,6 @@ def test_cwru_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_demonstration_and_what_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(start, "DEMO_BEARINGS", 16)
     folder = tmp_path / "demo"
     fleet = folder / "fleet"
     from counterpoint.data.synthetic.bearings import generate

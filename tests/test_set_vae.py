@@ -125,7 +125,8 @@ def test_the_order_of_events_changes_nothing() -> None:
 
 
 def test_warm_up_counts_batches_of_the_training_alone() -> None:
-    model, objective = world(divergence=Divergence(beta=0.5, warm_up=4))
+    model, objective = world(divergence=Divergence(beta=0.5, warm_up=0.4))
+    objective.plan(10)
     sample = batch(pack(ROWS[:2]), [0, 1])
 
     def beta() -> float:
@@ -137,7 +138,7 @@ def test_warm_up_counts_batches_of_the_training_alone() -> None:
     assert [beta(), beta()] == [0.375, 0.375]
     objective.train()
     assert [beta() for _ in range(3)] == [0.375, 0.5, 0.5]
-    restored = world(divergence=Divergence(beta=0.5, warm_up=4))[1]
+    restored = world(divergence=Divergence(beta=0.5, warm_up=0.4))[1]
     restored.load_state_dict(objective.state_dict())
     assert restored.steps == 6, "a resumed run goes on where the warm-up stood"
 
@@ -183,3 +184,5 @@ def test_what_cannot_work_is_refused() -> None:
         SetVAE(spec._replace(latents={"events": 0}))
     with pytest.raises(ValueError, match=r"divergence\.beta is -1"):
         Divergence(beta=-1)
+    with pytest.raises(ValueError, match=r"divergence\.warm_up is 500; it is a share"):
+        Divergence(warm_up=500)

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from counterpoint.data.long_table import LongTable
-from counterpoint.data.physionet2012 import PhysioNet2012
-from counterpoint.data.stay_folder import StayFolder
-from counterpoint.data.stays import Stays, describe_stays
+from counterpoint.data.clinical.long_table import LongTable
+from counterpoint.data.clinical.physionet2012 import PhysioNet2012
+from counterpoint.data.clinical.stay_folder import StayFolder
+from counterpoint.data.clinical.stays import Stays, describe_stays
 from counterpoint.data.synthetic.stays import generate
 
 Event = tuple[str, float, str, float]

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data import store as store_module
 from counterpoint.data.ledger import fingerprint
-from counterpoint.data.signals import (
+from counterpoint.data.vibration import store as store_module
+from counterpoint.data.vibration.signals import (
     SignalConfig,
     apply,
     pick_channels,
@@ -26,8 +26,8 @@ from counterpoint.data.signals import (
     statistics,
     window_statistics,
 )
-from counterpoint.data.sources import HDF5Source, Recording, Source
-from counterpoint.data.store import FlatStore, flat_store
+from counterpoint.data.vibration.sources import HDF5Source, Recording, Source
+from counterpoint.data.vibration.store import FlatStore, flat_store
 
 SHAPES = {"a": (500, 2), "b": (700, 1), "c": (64, 3), "d": (901, 2)}
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from counterpoint.data.base import Draw
-from counterpoint.data.cwru import import_cwru
 from counterpoint.data.ledger import Quarantine
-from counterpoint.data.recordings import Collection, Columns
 from counterpoint.data.sampling import PassSampler, StreamSampler, loader
-from counterpoint.data.signals import SignalConfig
 from counterpoint.data.splits import ByGroup, ByValue, LeaveOut
 from counterpoint.data.vibration import Loading, Vibration
-from counterpoint.data.views import Views
-from counterpoint.data.windows import Disjoint, EvenlySpaced, Random, Sequential
+from counterpoint.data.vibration.cwru import import_cwru
+from counterpoint.data.vibration.recordings import Collection, Columns
+from counterpoint.data.vibration.signals import SignalConfig
+from counterpoint.data.vibration.views import Views
+from counterpoint.data.vibration.windows import Disjoint, EvenlySpaced, Random, Sequential
 from counterpoint.transforms import Jitter
 from counterpoint.types import UNLABELLED
 

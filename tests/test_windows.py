@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.data.windows import Disjoint, EvenlySpaced, Random, Sequential, Windows
+from counterpoint.data.vibration.windows import Disjoint, EvenlySpaced, Random, Sequential, Windows
 from counterpoint.keys import derive, uniforms
 
 STRATEGIES: list[Windows] = [

@@ -182,11 +182,11 @@ def import_(
 ) -> None:
     """Convert a published collection to tables and files that read fast."""
     if kind == "physionet2012":
-        from counterpoint.data.stay_import import import_physionet2012
+        from counterpoint.data.clinical.challenge import import_physionet2012
 
         print(f"wrote {import_physionet2012(source, destination)}")
         return
-    from counterpoint.data.cwru import import_cwru
+    from counterpoint.data.vibration.cwru import import_cwru
 
     print(f"wrote {import_cwru(source, destination)}")
 
@@ -199,25 +199,39 @@ def generate(
     ],
     destination: Annotated[Path, typer.Argument(help="Folder to write to.")],
     seed: Annotated[int, typer.Option(help="Of the simulator.")] = 0,
+    count: Annotated[int | None, typer.Option(help="How many; 24 bearings, 1000 stays by default.")] = None,
+    layout: Annotated[
+        Literal["long", "physionet2012", "folder"] | None,
+        typer.Option(help="Of stays: a long table (default), a text file a stay, or a Parquet file a stay."),
+    ] = None,
 ) -> None:
     """Simulate recordings. What a simulator wrote says so in its metadata."""
     if kind == "stays":
         from counterpoint.data.synthetic.stays import generate as generate_stays
 
-        print(f"wrote {generate_stays(destination, seed=seed)}")
+        written = generate_stays(
+            destination, stays=1000 if count is None else count, seed=seed, layout=layout or "long"
+        )
+        print(f"wrote {written}")
         return
+    if layout is not None:
+        raise typer.BadParameter("stays have layouts, bearings have none", param_hint="--layout")
     from counterpoint.data.synthetic.bearings import generate as generate_bearings
 
-    print(f"wrote {generate_bearings(destination, seed=seed)}")
+    print(f"wrote {generate_bearings(destination, bearings=24 if count is None else count, seed=seed)}")
 
 
 @data_app.command(epilog="Example: counterpoint data describe my/recordings --recipe my.yaml")
 @_complain
 def describe(
-    folder: Annotated[Path, typer.Argument(help="Folder with a metadata table and an HDF5 file.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of recordings or of stays; any other is told what is known.")],
     recipe: Annotated[Path | None, typer.Option(help="Also write a recipe for it.")] = None,
 ) -> None:
-    """Say what a folder of recordings holds and how its columns are understood."""
+    """Say what a folder holds and how it is understood.
+
+    Recordings are a metadata table and an HDF5 file. Stays of patients are text files as PhysioNet 2012 has them, small
+    Parquet files divided into train, valid and test, or long tables with a row an event.
+    """
     from counterpoint import start
 
     print(start.describe(folder))

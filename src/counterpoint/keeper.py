@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from counterpoint.memory import Heap
 from counterpoint.settings import Checkpoints, EarlyStopping
 from counterpoint.task import Task
 from counterpoint.watch import findings
@@ -41,6 +42,7 @@ class Keeper(Callback):
         self._signal = 0
         self._saved = -1
         self._warned: set[str] = set()
+        self._heap = Heap()
 
     def state_dict(self) -> dict[str, Any]:
         """Best scores and the patience used up."""
@@ -69,6 +71,7 @@ class Keeper(Callback):
         pl_module.finish_batch(batch_idx)
         if len(pl_module.history) > rows:
             self._warn(pl_module)
+            self._heap.tidy()
         whole = pl_module.position % trainer.accumulate_grad_batches == 0
         if whole and self._told_to_leave(trainer, pl_module):
             self._save_last(trainer, pl_module)

@@ -23,7 +23,6 @@ Word = NDArray[np.uint64]
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
-_LOW = 2**32 - 1
 
 
 def _mix(words: Word) -> Word:
@@ -102,11 +101,11 @@ def hashed_normal(keys: Tensor, places: Tensor, count: int) -> Tensor:
     """
     seeds = _mix_tensor(keys ^ _mix_tensor(places + 1))
     half = (count + 1) // 2
-    start, middle = (seeds >> 32) & _LOW, seeds & _LOW
-    counter = torch.arange(2 * half, device=keys.device) * 0x9E3779B9 & _LOW
-    bits = _mix32_tensor(_mix32_tensor((counter + start.unsqueeze(1)) & _LOW) ^ middle.unsqueeze(1))
-    draws = ((bits >> 9).float() + 0.5) * 2.0**-23
-    radius = draws[:, :half].log().mul_(-2.0).sqrt_()
+    start, middle = (seeds >> 32).int(), seeds.int()
+    counter = (torch.arange(2 * half, device=keys.device) * 0x9E3779B9).int()
+    bits = _mix32_tensor(_mix32_tensor(counter + start.unsqueeze(1)).bitwise_xor_(middle.unsqueeze(1)))
+    draws = (bits >> 9).bitwise_and_(2**23 - 1).float().add_(0.5).mul_(2.0**-23)
+    radius = draws[:, :half].log_().mul_(-2.0).sqrt_()
     angle = draws[:, half:].mul_(2.0 * pi)
     return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :count]
 
@@ -119,10 +118,13 @@ def _mix_tensor(words: Tensor) -> Tensor:
 
 
 def _mix32_tensor(words: Tensor) -> Tensor:
-    """``_mix32`` in int64 whose upper half stays empty."""
-    words = ((words ^ (words >> 16)) * 0x7FEB352D) & _LOW
-    words = ((words ^ (words >> 15)) * 0x846CA68B) & _LOW
-    return words ^ (words >> 16)
+    """``_mix32`` in int32, in place; see ``_mix_tensor``."""
+    words ^= (words >> 16).bitwise_and_(2**16 - 1)
+    words *= 0x7FEB352D
+    words ^= (words >> 15).bitwise_and_(2**17 - 1)
+    words *= 0x846CA68B - 2**32
+    words ^= (words >> 16).bitwise_and_(2**16 - 1)
+    return words
 
 
 def _bits(keys: Int, count: int, purpose: str) -> NDArray[np.uint32]:

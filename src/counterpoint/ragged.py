@@ -8,6 +8,7 @@ depends on the padding, which is masked, nor on what else is in the batch.
 
 from __future__ import annotations
 
+import operator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -71,34 +72,54 @@ class Ragged:
     @cached_property
     def blocks(self) -> list[Block]:
         """Every sequence that is not empty, in the block of its length, short ones first."""
-        rounded = _rounded(self.lengths)
+        order, _, lengths, counts = self._plan
         found = []
-        for length in torch.unique(rounded[self.lengths > 0]).tolist():
-            members = torch.nonzero((rounded == length) & (self.lengths > 0)).squeeze(1)
-            mask = torch.arange(length, device=rounded.device) < self.lengths[members].unsqueeze(1)
-            found.append(Block(members, length, None if length <= EXACT else mask))
+        for members, length in zip(torch.split(order, counts), lengths, strict=True):
+            steps = torch.arange(length, device=order.device) if length > EXACT else None
+            mask = None if steps is None else steps < self.lengths[members].unsqueeze(1)
+            found.append(Block(members, length, mask))
         return found
+
+    @cached_property
+    def laid(self) -> Ragged:
+        """The same sequences in the order of the blocks, padded as there: what ``lay`` makes of elements are its own.
+
+        A computation that lives on it gathers nothing, in any layer.
+        """
+        return _Laid(self)
+
+    def lay(self, flat: Tensor) -> Tensor:
+        """Flat elements (N, ...) as places (P, ...), block after block; a padded place repeats an element."""
+        laid: Tensor = _Lay.apply(flat, *self._moves)  # type: ignore[no-untyped-call]
+        return laid
+
+    def lift(self, places: Tensor) -> Tensor:
+        """The real elements (N, ...) of places (P, ...), in their flat order."""
+        lifted: Tensor = _Lift.apply(places, *self._moves)  # type: ignore[no-untyped-call]
+        return lifted
+
+    def home(self, members: Tensor) -> Tensor:
+        """(G, ...), a row a sequence, of (G', ...), a row each that is not empty in the order of the blocks."""
+        return members.new_zeros(len(self), *members.shape[1:]).index_copy(0, self._plan.order, members)
 
     def blocked(self, flat: Tensor) -> list[Tensor]:
         """Flat elements (N, ...) as blocks (n, L, ...); a padded place repeats an element and passes no gradient."""
-        laid: Tensor = _Lay.apply(flat, *self._moves)  # type: ignore[no-untyped-call]
-        parts = torch.split(laid, [len(block.members) * block.length for block in self.blocks])
+        parts = torch.split(self.lay(flat), [len(block.members) * block.length for block in self.blocks])
         return [part.view(-1, block.length, *flat.shape[1:]) for part, block in zip(parts, self.blocks, strict=True)]
 
     def flat(self, blocks: list[Tensor]) -> Tensor:
         """The real elements (N, ...) of the blocks (n, L, ...), in their flat order."""
-        joined = torch.cat([block.flatten(0, 1) for block in blocks])
-        lifted: Tensor = _Lift.apply(joined, *self._moves)  # type: ignore[no-untyped-call]
-        return lifted
-
-    def split(self, members: Tensor) -> list[Tensor]:
-        """(G', ...), a row a sequence in the order of the blocks, as one part (n, ...) a block."""
-        return list(torch.split(members, [len(block.members) for block in self.blocks]))
+        return self.lift(torch.cat([block.flatten(0, 1) for block in blocks]))
 
     def padded(self, flat: Tensor) -> Tensor:
         """(G, longest, ...) of flat elements (N, ...), zeros where a sequence has ended."""
-        out = flat.new_zeros(len(self), self.longest, *flat.shape[1:])
-        return out.index_put((self.owner, self.place), flat)
+        out = flat.new_zeros(len(self) * self.longest, *flat.shape[1:]).index_copy(0, self._columns, flat)
+        return out.view(len(self), self.longest, *flat.shape[1:])
+
+    def unpadded(self, padded: Tensor) -> Tensor:
+        """The real elements (N, ...) of (G, longest, ...)."""
+        found: Tensor = _Take.apply(padded.flatten(0, 1), self._columns)  # type: ignore[no-untyped-call]
+        return found
 
     def mean(self, flat: Tensor) -> Tensor:
         """(G, ...) mean over each sequence of flat elements (N, ...); 0 for one that has none."""
@@ -107,21 +128,87 @@ class Ragged:
         return total / count.view(-1, *[1] * (flat.ndim - 1))
 
     @cached_property
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """(K,) and (K,): every two elements of one sequence, in both orders and each with itself."""
+        sizes = self.lengths[self.owner]
+        first = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+        runs = sizes.cumsum(0) - sizes
+        second = torch.arange(len(first), device=sizes.device) + (self.offsets[self.owner] - runs)[first]
+        return first, second
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        """(N,) where each element stands in a padded layout, laid flat."""
+        return self.owner * self.longest + self.place
+
+    @cached_property
+    def _plan(self) -> _Plan:
+        rounded = _rounded(self.lengths)
+        order = torch.argsort(rounded, stable=True)
+        found, counts = torch.unique_consecutive(rounded[order], return_counts=True)
+        lengths, numbers = torch.stack([found, counts]).tolist()
+        if lengths and lengths[0] == 0:
+            order, lengths, numbers = order[numbers[0] :], lengths[1:], numbers[1:]
+        return _Plan(order, rounded[order], lengths, numbers)
+
+    @cached_property
     def _moves(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """Which element each place holds (P,), where each element stands (N,), and which places are real (P,)."""
-        sources, masks = [], []
-        for block in self.blocks:
-            steps = torch.arange(block.length, device=self.offsets.device)
-            mask = steps.expand(len(block.members), -1) < self.lengths[block.members].unsqueeze(1)
-            sources.append((self.offsets[block.members].unsqueeze(1) + torch.where(mask, steps, 0)).flatten())
-            masks.append(mask.flatten())
-        if not sources:
-            nothing = self.offsets.new_zeros(0)
-            return nothing, nothing, None
-        source, real = torch.cat(sources), torch.cat(masks)
-        origin = torch.empty(len(self.owner), dtype=torch.int64, device=source.device)
-        origin[source[real]] = torch.nonzero(real).squeeze(1)
-        return source, origin, None if bool(real.all()) else real
+        order, widths, lengths, counts = self._plan
+        device, total = order.device, sum(map(operator.mul, lengths, counts))
+        owner = torch.repeat_interleave(torch.arange(len(order), device=device), widths, output_size=total)
+        places = torch.arange(total, device=device)
+        step, start = places - (widths.cumsum(0) - widths)[owner], self.offsets[order][owner]
+        origin = torch.empty(len(self.owner), dtype=torch.int64, device=device)
+        if all(length <= EXACT for length in lengths):
+            source = start + step
+            return source, origin.index_copy_(0, source, places), None
+        real = step < self.lengths[order][owner]
+        source = start + torch.where(real, step, 0)
+        return source, origin.index_copy_(0, source[real], places[real]), real
+
+
+class _Plan(NamedTuple):
+    """The order of the blocks.
+
+    Attributes:
+        order: (G',) the sequences that are not empty, block after block.
+        widths: (G',) places of each.
+        lengths: places of a sequence, a block.
+        counts: sequences, a block.
+    """
+
+    order: Tensor
+    widths: Tensor
+    lengths: list[int]
+    counts: list[int]
+
+
+class _Laid(Ragged):
+    """Sequences whose elements are the places of another's blocks."""
+
+    def __init__(self, of: Ragged) -> None:
+        plan = of._plan
+        super().__init__(torch.cat([plan.widths.new_zeros(1), plan.widths.cumsum(0)]))
+        members = torch.split(torch.arange(len(plan.order), device=plan.order.device), plan.counts)
+        self._blocks = [block._replace(members=own) for block, own in zip(of.blocks, members, strict=True)]
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        return self._blocks
+
+    @cached_property
+    def laid(self) -> Ragged:
+        return self
+
+    def lay(self, flat: Tensor) -> Tensor:
+        return flat
+
+    def lift(self, places: Tensor) -> Tensor:
+        return places
+
+    def home(self, members: Tensor) -> Tensor:
+        return members
 
 
 class _Lay(torch.autograd.Function):
@@ -153,6 +240,21 @@ class _Lift(torch.autograd.Function):
         if real is not None:
             laid = laid.masked_fill(~real.view(-1, *[1] * (laid.ndim - 1)), 0.0)
         return laid, None, None, None
+
+
+class _Take(torch.autograd.Function):
+    """Rows by index, each at most once, so that their gradients need no sum."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.shape = rows.shape
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (index,) = ctx.saved_tensors
+        return gradients[0].new_zeros(ctx.shape).index_copy_(0, index, gradients[0]), None
 
 
 def _rounded(lengths: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ import torch
 from counterpoint import config
 from counterpoint.config import Factory
 from counterpoint.data.base import Data
+from counterpoint.data.clinical.stays import StayReader
 from counterpoint.data.sampling import stream_length
 from counterpoint.data.splits import Split
-from counterpoint.data.stays import StayReader
-from counterpoint.data.windows import Windows
+from counterpoint.data.vibration.windows import Windows
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.frontend import Frontend
 from counterpoint.encoders.variables import Variables
@@ -160,6 +160,7 @@ def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
         model.compile(mode=recipe.trainer.hardware.compile)
     rows, valid = data.training(fold, "train"), data.training(fold, "valid")
     batches, _ = stream_length(rows, recipe.trainer.batch_size, recipe.trainer.epochs)
+    objective.plan(batches)
     task = Task(
         model,
         objective,

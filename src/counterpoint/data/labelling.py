@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.data.recordings import Catalogue
 from counterpoint.data.splits import Value, text
 from counterpoint.keys import Int
 
@@ -31,22 +30,6 @@ class Labelling(NamedTuple):
     metadata: NDArray[np.float64]
 
 
-def labelling(catalogue: Catalogue, classes: Sequence[str], metadata: Sequence[str]) -> Labelling:
-    """Number the names.
-
-    Args:
-        catalogue: the recordings.
-        classes: the classes in their order.
-        metadata: columns to add to rate, length and channels.
-    """
-    return Labelling(
-        indices(catalogue.labels, classes),
-        indices(catalogue.groups, ordered(catalogue.groups)),
-        np.maximum(indices(catalogue.domains, ordered(catalogue.domains)), 0),
-        _metadata(catalogue, metadata),
-    )
-
-
 def ordered(values: Sequence[str]) -> tuple[str, ...]:
     """Distinct values save "", as numbers where all are numbers."""
     distinct = sorted(set(values) - {""})
@@ -60,13 +43,6 @@ def indices(values: Sequence[str], names: Sequence[str]) -> Int:
     """Position of every value among the names; -1 for those that are none of them."""
     place = {name: at for at, name in enumerate(names)}
     return np.array([place.get(value, -1) for value in values], dtype=np.int64)
-
-
-def _metadata(catalogue: Catalogue, names: Sequence[str]) -> NDArray[np.float64]:
-    """All that is known without the signal (n, m): rate, length, channels and the named columns."""
-    rows = [(r.rate or np.nan, float(r.length), float(r.channels)) for r in catalogue.recordings]
-    plain = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    return np.concatenate([plain, *(measured(name, catalogue.cells[name]) for name in names)], 1)
 
 
 def measured(name: str, column: Sequence[Value | None]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""a variational encoder of stays: every set of events becomes a Gaussian, and a causal Transformer runs over them."""
+"""A variational encoder of stays: every set of events becomes a Gaussian, and a causal Transformer runs over them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.sets import CausalLayer, InducedSetAttention, SetPooling
@@ -107,10 +108,11 @@ class SetSequence(Encoder):
     def forward(self, events: Events) -> Encoded:
         """Encode into one token a set; a row without sets has no token and pools to 0."""
         sets, rows = Ragged(events.sets), Ragged(events.rows)
-        x = self.embed(events)
+        laid = sets.laid
+        x = self.embed(sets.lay(events.codes), sets.lay(events.values))
         for layer in self.layers:
-            x = layer(x, sets)
-        mean, log_variance = self.posterior(self.norm(self.pool(x, sets))).chunk(2, -1)
+            x = layer(x, laid)
+        mean, log_variance = self.posterior(sets.home(self.norm(self.pool(x, laid)))).chunk(2, -1)
         sample = mean
         if self.training:
             noise = hashed_normal(events.keys[rows.owner], rows.place, mean.shape[1])
@@ -136,12 +138,15 @@ class EventEmbedding(nn.Module):
         self.slope = nn.Linear(dim, dim)
         self.shape = nn.Sequential(nn.Linear(dim + 1, dim), nn.GELU(), nn.Linear(dim, dim))
 
-    def forward(self, events: Events) -> Tensor:
-        """(E, D)."""
+    def forward(self, codes: Tensor, values: Tensor) -> Tensor:
+        """(E,) and (E,) -> (E, D). What hangs on the variable alone is computed a variable, not an event."""
         table = self.variables()
-        identity, slope = table[events.codes], self.slope(table)[events.codes]
-        value = events.values.unsqueeze(1)
-        x: Tensor = identity + value * slope + self.shape(torch.cat([identity, value], 1))
+        first, activation, last = self.shape
+        assert isinstance(first, nn.Linear)
+        slope, shape = self.slope(table), F.linear(table, first.weight[:, :-1], first.bias)
+        value = values.unsqueeze(1)
+        bent = last(activation(shape.index_select(0, codes) + value * first.weight[:, -1]))
+        x: Tensor = table.index_select(0, codes) + value * slope.index_select(0, codes) + bent
         return x
 
 

@@ -85,13 +85,18 @@ class LinearProbe(Evaluator):
             training rows that keeps groups whole.
         iterations: most steps of the solver.
         best: what ``grouped-cv`` takes for best; of classes of very different size, take ``auroc``.
+        clip: standardised dimensions beyond this many standard deviations are set to it, in train and test, so that
+            a few far values do not decide; none for no limit.
     """
 
     C: float | Literal["grouped-cv"] = 1.0
     iterations: int = 1000
     best: Literal["balanced_accuracy", "auroc"] = "balanced_accuracy"
+    clip: float | None = None
 
     def __post_init__(self) -> None:
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"LinearProbe.clip is {self.clip}; use a positive number of standard deviations")
         if isinstance(self.C, float | int) and self.C <= 0:
             raise ValueError(f"LinearProbe.C is {self.C}; use a positive number, such as 1.0, or 'grouped-cv'")
 
@@ -109,7 +114,9 @@ class LinearProbe(Evaluator):
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(C=penalty, max_iter=self.iterations)
-        return fit_predict(model, train, test, *standardise(train.values, test.values))
+        limit = np.inf if self.clip is None else self.clip
+        sides = (np.clip(side, -limit, limit) for side in standardise(train.values, test.values))
+        return fit_predict(model, train, test, *sides)
 
     def _chosen(self, train: Embeddings) -> float:
         """The penalty with the best score over the inner folds, of equal ones the strongest."""

@@ -21,6 +21,9 @@ class Objective(nn.Module, ABC):
 
     views: int = 2
 
+    def plan(self, batches: int) -> None:
+        """Told, before training, of how many batches it will be; objectives that change on the way need to know."""
+
     @abstractmethod
     def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
         """The loss of a batch, with the scalars that cost nothing to know."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from counterpoint.losses import chamfer, gaussian_kl
+from counterpoint.losses import gaussian_kl
 from counterpoint.model import FUSED
 from counterpoint.objectives.base import Objective
 from counterpoint.objectives.latent import active_units, mutual_information
@@ -33,14 +33,14 @@ class Divergence:
 
     Args:
         beta: weight of the KL divergence, in units of reconstruction a nat.
-        warm_up: batches over which the weight rises from 0 to beta.
+        warm_up: share of the training over which the weight rises from 0 to beta.
         free_bits: nats a latent dimension may diverge at no cost, on average over the sets of a row
             (Kingma et al. 2016, arXiv 1606.04934).
         prior: N(0, I), or a Gaussian predicted from the sets before: what makes the Transformer learn what comes next.
     """
 
     beta: float = 0.01
-    warm_up: int = 500
+    warm_up: float = 0.3
     free_bits: float = 0.002
     prior: Literal["autoregressive", "standard"] = "autoregressive"
 
@@ -48,6 +48,8 @@ class Divergence:
         for name in ("beta", "warm_up", "free_bits"):
             if getattr(self, name) < 0:
                 raise ValueError(f"divergence.{name} is {getattr(self, name)}; it must be at least 0")
+        if self.warm_up > 1:
+            raise ValueError(f"divergence.warm_up is {self.warm_up}; it is a share of the training, 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,7 @@ class SetVAE(Objective):
                 "events can be rebuilt"
             )
         self.modality, self.divergence = modality, divergence
-        self.variable_scale = variable_weight**0.5
+        self.variable_weight = variable_weight
         dim, latent = spec.dims[modality], spec.latents[modality]
         if not latent:
             raise ValueError(f"SetVAE: the encoder of {modality!r} has no latent variable; use SetSequence")
@@ -129,8 +131,13 @@ class SetVAE(Objective):
         self.decoder = SetDecoder(len(events.variables), events.events, latent, dim, width)
         self.prior = nn.Sequential(nn.Linear(dim + 1, width), nn.GELU(), nn.Linear(width, 2 * latent))
         self.head = None if outcome is None else OutcomeHead(spec, outcome)
+        self.rise = 0
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def plan(self, batches: int) -> None:
+        """Size the warm-up."""
+        self.rise = round(self.divergence.warm_up * batches)
 
     def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
         """Mean over the views of the loss of each."""
@@ -156,8 +163,8 @@ class SetVAE(Objective):
 
     def _beta(self) -> Tensor:
         """The weight of the KL at this batch of the training, which the call counts."""
-        warm_up = self.divergence.warm_up
-        rise = (self.steps.double() / warm_up).clamp(max=1.0) if warm_up else torch.ones_like(self.steps).double()
+        counted = self.steps.double()
+        rise = (counted / self.rise).clamp(max=1.0) if self.rise else torch.ones_like(counted)
         if self.training:
             self.steps += 1
         return self.divergence.beta * rise
@@ -180,22 +187,26 @@ class SetVAE(Objective):
         encoded = view[self.modality]
         assert isinstance(events, Events)
         assert encoded.latent is not None
-        rows, mask = Ragged(events.rows), encoded.mask
-        before = torch.cat([self.start.to(encoded.tokens.dtype).expand(len(rows), 1, -1), encoded.tokens[:, :-1]], 1)
-        latent = Latent(*(part[mask] for part in encoded.latent))
-        return _Flat(events, Ragged(events.sets), rows, before[mask], latent)
+        rows = Ragged(events.rows)
+        tokens = torch.cat([self.start.to(encoded.tokens.dtype).unsqueeze(0), rows.unpadded(encoded.tokens)])
+        # Place 0 of them is the start; token s - 1 is at place s.
+        before = torch.where(rows.place > 0, torch.arange(len(rows.place), device=tokens.device), 0)
+        latent = Latent(*(rows.unpadded(part) for part in encoded.latent))
+        return _Flat(events, Ragged(events.sets), rows, tokens.index_select(0, before), latent)
 
     def _distances(self, flat: _Flat) -> Tensor:
         """(S,) Chamfer distance of every set from what the decoder makes of its latent."""
         variables, values = self.decoder(flat.latent.sample, flat.context, flat.sets)
-        rebuilt = torch.cat([self.variable_scale * variables.softmax(-1), values.unsqueeze(1)], 1)
-        one_hot = F.one_hot(flat.events.codes, variables.shape[1]).to(rebuilt.dtype)
-        real = torch.cat([self.variable_scale * one_hot, flat.events.values.unsqueeze(1)], 1)
-        found = rebuilt.new_zeros(len(flat.sets))
-        pairs = zip(flat.sets.blocks, flat.sets.blocked(rebuilt), flat.sets.blocked(real), strict=True)
-        for block, ours, theirs in pairs:
-            found = found.index_copy(0, block.members, chamfer(ours, theirs, block.mask))
-        return found
+        shares, real = variables.softmax(-1), flat.events
+        first, second = flat.sets.pairs
+        # From shares p to the one-hot vector of variable v: |p|^2 + 1 - 2 p_v.
+        place = first * shares.shape[1] + real.codes.index_select(0, second)
+        apart = (shares.square().sum(1) + 1).index_select(0, first) - 2 * shares.flatten().index_select(0, place)
+        shift = values.index_select(0, first) - real.values.index_select(0, second)
+        squared = self.variable_weight * apart + shift.square()
+        far = squared.new_full(values.shape, torch.inf)
+        nearest = [far.scatter_reduce(0, side, squared, "amin") for side in (first, second)]
+        return flat.sets.mean(nearest[0] + nearest[1])
 
     def _divergences(self, flat: _Flat) -> Tensor:
         """(S, Z) KL of every posterior from its prior, in nats a dimension."""
@@ -225,7 +236,7 @@ class SetDecoder(nn.Module):
         """(S, Z) and (S, D) -> logits of the variables (E, V) and values (E,)."""
         size = sets.lengths.to(latent.dtype).log().unsqueeze(1)
         told = self.enter(torch.cat([latent, context, size], 1))
-        out = self.leave(self.network(told[sets.owner] + self.slots[sets.place]))
+        out = self.leave(self.network(told.index_select(0, sets.owner) + self.slots.index_select(0, sets.place)))
         return out[:, :-1], out[:, -1]
 
 

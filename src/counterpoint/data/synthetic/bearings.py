@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.data.hdf5 import write_collection
+from counterpoint.data.vibration.hdf5 import write_collection
 
 Fault = Literal["normal", "inner", "outer", "ball"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)

@@ -1,4 +1,4 @@
-"""From a folder of recordings to a recipe that fits it, and the demonstration that walks this road."""
+"""What a folder of recordings holds, a metadata table and an HDF5 file, and a recipe for it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from pathlib import Path
 
 import yaml
 
-from counterpoint import recipe as recipes
-from counterpoint import run
-from counterpoint.data.hdf5 import Hdf5Signals
 from counterpoint.data.splits import text
 from counterpoint.data.tables import VIBRATION_COLUMNS, Table, match, read_table
+from counterpoint.data.vibration.hdf5 import Hdf5Signals
 
 TABLES = (".csv", ".xlsx", ".parquet")
 SIGNALS = (".h5", ".hdf5")
 WINDOW = 2048
 """Samples of a window where the recordings are long enough."""
-
-DEMO_BEARINGS = 40
 
 
 @dataclass(frozen=True)
@@ -55,8 +51,6 @@ def collect(folder: Path) -> Collected:
     Raises:
         ValueError: if either is missing or there are several.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder; give the one that holds the metadata table and the HDF5 file")
     table = read_table(_only(folder, TABLES, "metadata table"))
     path = _only(folder, SIGNALS, "HDF5 file")
     wanted = {name: VIBRATION_COLUMNS.get(name, ()) for name in ("Id", "Label", "Domain_id", "Sample_rate", "bearing")}
@@ -170,38 +164,3 @@ def _encoder(window: int) -> object:
             {"type": "PointwiseMLP", "dim": 64, "frontend": "BandPowers"},
         ],
     }
-
-
-def write_recipe(folder: Path, path: Path) -> None:
-    """Write `recipe_for` a folder to a file that is not there yet.
-
-    Raises:
-        ValueError: if it is.
-    """
-    if path.exists():
-        raise ValueError(f"{path} is there already; choose another name or delete it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(recipe_for(folder, path.parent / "cache"), encoding="utf-8")
-
-
-def demo(folder: Path) -> str:
-    """Simulate a fleet, describe it, write its recipe, train and judge: what a user does with recordings of theirs.
-
-    Args:
-        folder: where to work; what an interrupted demonstration left there is gone on with.
-    """
-    from counterpoint.data.synthetic.bearings import generate
-
-    fleet, path = folder / "fleet", folder / "recipe.yaml"
-    if not (fleet / "metadata.csv").is_file():
-        print(f"Simulating a fleet of {DEMO_BEARINGS} bearings into {fleet}. These recordings are SIMULATED.")
-        generate(fleet, bearings=DEMO_BEARINGS)
-    print(describe(fleet))
-    if not path.is_file():
-        write_recipe(fleet, path)
-    print(f"Training by {path}.")
-    table = run.train(recipes.read(path), folder / "run")
-    return (
-        f"{table}\n\nThe same on recordings of yours, a folder with a metadata table and an HDF5 file:\n"
-        f"  counterpoint data describe <your folder> --recipe my.yaml\n  counterpoint train my.yaml"
-    )

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.data.cwru_files import ALIASES, PUBLISHED, Condition, described
-from counterpoint.data.hdf5 import write_collection
 from counterpoint.data.ledger import DAMAGED, Ledger, Quarantine, fingerprint
-from counterpoint.data.matlab import read_matrices
 from counterpoint.data.tables import Table, check_unique, match, read_table
+from counterpoint.data.vibration.cwru_files import ALIASES, PUBLISHED, Condition, described
+from counterpoint.data.vibration.hdf5 import write_collection
+from counterpoint.data.vibration.matlab import read_matrices
 
 FAULTS = {"N": "normal", "B": "ball", "IR": "inner race", "OR": "outer race"}
 NORMAL_RATE = 48_000

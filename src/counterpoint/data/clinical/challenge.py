@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from counterpoint.data.clinical.long_table import LongTable
+from counterpoint.data.clinical.physionet2012 import PhysioNet2012
+from counterpoint.data.clinical.stays import MODALITY, StayReader, Stays
 from counterpoint.data.ledger import Ledger, Quarantine
-from counterpoint.data.long_table import LongTable
-from counterpoint.data.physionet2012 import PhysioNet2012
-from counterpoint.data.stays import MODALITY, StayReader, Stays
 
 _ID = "RecordID"
 

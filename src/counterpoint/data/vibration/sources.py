@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoint.data.hdf5 import Hdf5Signals
-from counterpoint.data.signals import (
+from counterpoint.data.vibration.hdf5 import Hdf5Signals
+from counterpoint.data.vibration.signals import (
     Float,
     Normalise,
     SignalConfig,

@@ -1,16 +1,17 @@
-"""what the tables of outcomes say of stays: labels, groups, domains, metadata."""
+"""What the tables of outcomes say of stays: labels, groups, domains, metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from counterpoint.data.events import EventStore
+from counterpoint.data.clinical.events import EventStore
+from counterpoint.data.clinical.stays import Cells, Stays
 from counterpoint.data.labelling import Labelling, indices, measured, ordered
 from counterpoint.data.splits import Value, text
-from counterpoint.data.stays import Cells, Stays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,10 @@ class StayColumns:
     metadata: list[str] = field(default_factory=list)
 
 
-def _column(cells: Cells, name: str) -> Sequence[Value | None]:
+def _column(cells: Cells, name: str, files: Sequence[Path] = ()) -> Sequence[Value | None]:
     if name not in cells:
-        raise ValueError(f"no column {name!r} in the outcomes; there are {', '.join(cells)}")
+        where = f" of {', '.join(map(str, files))}" if files else ""
+        raise ValueError(f"no column {name!r} in the outcomes{where}; there are {', '.join(cells)}; name one of them")
     return cells[name]
 
 
@@ -60,7 +62,7 @@ def labels_of(stays: Stays, outcome: Outcome, usual: str) -> tuple[list[str], di
     column = outcome.column or usual
     if not column or (not outcome.column and len(stays.cells) == 1):
         return [""] * len(stays.names), {}
-    cells = [text(cell) for cell in _column(stays.cells, column)]
+    cells = [text(cell) for cell in _column(stays.cells, column, stays.sources)]
     if not outcome.names:
         return cells, {}
     known = ", ".join(outcome.names)

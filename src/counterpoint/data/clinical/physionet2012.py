@@ -1,4 +1,4 @@
-"""stays as the PhysioNet Challenge of 2012 has them: a text file a stay, and a table of outcomes a set."""
+"""Stays as the PhysioNet Challenge of 2012 has them: a text file a stay, and a table of outcomes a set."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import final
 
 import numpy as np
 
-from counterpoint.data.long_table import encoded, numbers
+from counterpoint.data.clinical.long_table import encoded, numbers
+from counterpoint.data.clinical.parts import Cleaning, Part, assemble
+from counterpoint.data.clinical.stays import StayReader, Stays
 from counterpoint.data.splits import text
-from counterpoint.data.stay_parts import Cleaning, Part, assemble
-from counterpoint.data.stays import StayReader, Stays
 from counterpoint.keys import Int
 
 _COLUMNS = ("Time", "Parameter", "Value")

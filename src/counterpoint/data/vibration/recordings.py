@@ -8,11 +8,14 @@ from functools import reduce
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from counterpoint.data.hdf5 import Hdf5Signals, Unreadable
+import numpy as np
+
+from counterpoint.data.labelling import Labelling, indices, measured, ordered
 from counterpoint.data.ledger import Ledger
-from counterpoint.data.sources import Recording
 from counterpoint.data.splits import Value, text
 from counterpoint.data.tables import VIBRATION_COLUMNS, Table, check_unique, match, read_table
+from counterpoint.data.vibration.hdf5 import Hdf5Signals, Unreadable
+from counterpoint.data.vibration.sources import Recording
 
 MODALITY = "vibration"
 
@@ -106,6 +109,22 @@ class Catalogue(NamedTuple):
                 name: self.cells.get(name, [None] * len(self.names)) + other.cells.get(name, [None] * len(other.names))
                 for name in (self.cells | other.cells)
             },
+        )
+
+    def labelling(self, classes: Sequence[str], metadata: Sequence[str]) -> Labelling:
+        """The columns as numbers.
+
+        Args:
+            classes: the classes in their order.
+            metadata: columns to add to rate, length and channels, which are known without the signal.
+        """
+        known = [(r.rate or np.nan, float(r.length), float(r.channels)) for r in self.recordings]
+        plain = np.array(known, dtype=np.float64).reshape(-1, 3)
+        return Labelling(
+            indices(self.labels, classes),
+            indices(self.groups, ordered(self.groups)),
+            np.maximum(indices(self.domains, ordered(self.domains)), 0),
+            np.concatenate([plain, *(measured(name, self.cells[name]) for name in metadata)], 1),
         )
 
     def reject(self, ledger: Ledger, reasons: Mapping[int, str]) -> Catalogue:

@@ -1,4 +1,4 @@
-"""stays as rows: views with events hidden or blurred to train on, one whole view to embed."""
+"""Stays as rows: views with events hidden or blurred to train on, one whole view to embed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from counterpoint.data.base import Draw, Rows
-from counterpoint.data.events import EventStore, offsets, spans
+from counterpoint.data.clinical.events import EventStore, offsets, spans
+from counterpoint.data.clinical.stays import MODALITY
 from counterpoint.data.labelling import Labelling
-from counterpoint.data.stays import MODALITY
 from counterpoint.keys import Int, derive, uniform
 from counterpoint.types import Batch, Events
 

@@ -1,4 +1,4 @@
-"""stays of patients: the role of what reads them, the one table of events they become, and what was left out of it."""
+"""Stays of patients: the role of what reads them, the one table of events they become, and what was left out of it."""
 
 from __future__ import annotations
 
@@ -137,9 +137,9 @@ class StayReader(ABC):
         """
 
 
-def describe_stays(reader: StayReader) -> str:
-    """Say what a reader finds, a line a fact."""
-    stays = reader.read()
+def describe_stays(stays: StayReader | Stays) -> str:
+    """Say what a reader finds or found, a line a fact."""
+    stays = stays.read() if isinstance(stays, StayReader) else stays
     sizes = np.bincount(stays.stay, minlength=len(stays.names))
     lines = [
         f"{', '.join(map(str, stays.sources))}: {len(stays.names)} stays, {len(stays.stay)} events, "

@@ -1,4 +1,4 @@
-"""stays in a folder of small Parquet files, divided into train, valid and test."""
+"""Stays in a folder of small Parquet files, divided into train, valid and test."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple, final
 
 import numpy as np
 
-from counterpoint.data.long_table import encoded, numbers, read_columns
+from counterpoint.data.clinical.long_table import encoded, numbers, read_columns
+from counterpoint.data.clinical.parts import Cleaning, Part, assemble
+from counterpoint.data.clinical.stays import Float, StayReader, Stays
 from counterpoint.data.splits import text
-from counterpoint.data.stay_parts import Cleaning, Part, assemble
-from counterpoint.data.stays import Float, StayReader, Stays
 from counterpoint.data.tables import match, read_table
 from counterpoint.keys import Int
 

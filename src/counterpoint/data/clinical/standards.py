@@ -1,4 +1,4 @@
-"""values of variables to one scale: statistics of the training stays alone, and what they make of all others."""
+"""Values of variables to one scale: statistics of the training stays alone, and what they make of all others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from counterpoint.data.events import EventConfig, EventStore, Normalise, offsets
-from counterpoint.data.stays import Float
+from counterpoint.data.clinical.events import EventConfig, EventStore, Normalise, offsets
+from counterpoint.data.clinical.stays import Float
 from counterpoint.keys import Int
 
 _POINTS = 1001

@@ -1,4 +1,4 @@
-"""stays of patients: irregular events and an outcome, from published forms or long tables to batches."""
+"""Stays of patients: irregular events and an outcome, from published forms or long tables to batches."""
 
 from __future__ import annotations
 
@@ -15,30 +15,16 @@ import numpy as np
 
 from counterpoint.data.audit import audit, content_values
 from counterpoint.data.base import Data, Rows, SplitName
-from counterpoint.data.event_views import EventViews, StayRows
-from counterpoint.data.events import EventConfig, event_store
+from counterpoint.data.clinical.events import EventConfig, event_store
+from counterpoint.data.clinical.outcomes import Outcome, StayColumns, groups_of, labelled, labels_of
+from counterpoint.data.clinical.standards import Standardised, standardise
+from counterpoint.data.clinical.stays import MODALITY, SHOWN, Cells, StayReader
+from counterpoint.data.clinical.views import EventViews, StayRows
 from counterpoint.data.labelling import ordered
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
-from counterpoint.data.long_table import LongTable
-from counterpoint.data.outcomes import Outcome, StayColumns, groups_of, labelled, labels_of
-from counterpoint.data.physionet2012 import PhysioNet2012
 from counterpoint.data.splits import ByGroup, Fold, Split, text
-from counterpoint.data.standards import Standardised, standardise
-from counterpoint.data.stay_folder import StayFolder
-from counterpoint.data.stays import MODALITY, SHOWN, Cells, StayReader
 from counterpoint.keys import Int
 from counterpoint.types import EventSpec
-
-__all__ = [
-    "Clinical",
-    "EventConfig",
-    "EventViews",
-    "LongTable",
-    "Outcome",
-    "PhysioNet2012",
-    "StayColumns",
-    "StayFolder",
-]
 
 _PLAIN = EventViews()
 _YES = {"true", "yes", "1"}

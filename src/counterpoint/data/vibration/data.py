@@ -14,21 +14,21 @@ import numpy as np
 
 from counterpoint.data.audit import audit, content_values
 from counterpoint.data.base import Data, Rows, SplitName
-from counterpoint.data.labelling import labelling, ordered
+from counterpoint.data.labelling import ordered
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
-from counterpoint.data.recordings import (
+from counterpoint.data.splits import ByGroup, Fold, Split, text
+from counterpoint.data.vibration.recordings import (
     MODALITY,
     Catalogue,
     Collection,
     Columns,
     read_catalogue,
 )
-from counterpoint.data.signals import SignalConfig
-from counterpoint.data.sources import HDF5Source, Source
-from counterpoint.data.splits import ByGroup, Fold, Split, text
-from counterpoint.data.store import flat_store
-from counterpoint.data.views import PairRows, Views, WindowReader, WindowRows
-from counterpoint.data.windows import EvenlySpaced, Windows
+from counterpoint.data.vibration.signals import SignalConfig
+from counterpoint.data.vibration.sources import HDF5Source, Source
+from counterpoint.data.vibration.store import flat_store
+from counterpoint.data.vibration.views import PairRows, Views, WindowReader, WindowRows
+from counterpoint.data.vibration.windows import EvenlySpaced, Windows
 from counterpoint.keys import Int
 from counterpoint.types import SignalSpec
 
@@ -100,7 +100,7 @@ class Vibration(Data):
         self.classes = tuple(columns.classes) or ordered(self._table.labels)
         longest = max(int(self._widths.max()), self._width)
         self.specs = {MODALITY: SignalSpec(self._source.channels, longest, self._rate)}
-        self._columns_of = labelling(self._table, self.classes, columns.metadata)
+        self._columns_of = self._table.labelling(self.classes, columns.metadata)
         self._folds = split.folds(self._table.cells, np.array(self._table.groups), self._columns_of.labels)
         self.folds = tuple(self._folds)
 

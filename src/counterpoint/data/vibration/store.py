@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoint.data.hdf5 import Hdf5Signals
-from counterpoint.data.signals import Normalise, SignalConfig, pick_channels, resample, statistics
-from counterpoint.data.sources import Recording, Source
+from counterpoint.data.vibration.hdf5 import Hdf5Signals
+from counterpoint.data.vibration.signals import Normalise, SignalConfig, pick_channels, resample, statistics
+from counterpoint.data.vibration.sources import Recording, Source
 from counterpoint.keys import Int
 
 _MAGIC = b"CPSTORE1"

@@ -1,4 +1,4 @@
-"""events between the file and the model: which are kept, how they make sets, and the flat store they are read from."""
+"""Events between the file and the model: which are kept, how they make sets, and the flat store they are read from."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoint.data.clinical.stays import Stays
 from counterpoint.data.splits import text
-from counterpoint.data.stays import Stays
 from counterpoint.keys import Int
 
 _LEVELS = 64

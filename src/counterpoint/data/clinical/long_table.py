@@ -1,4 +1,4 @@
-"""stays in long tables, a row an event: Parquet or CSV."""
+"""Stays in long tables, a row an event: Parquet or CSV."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Literal, final
 
 import numpy as np
 
+from counterpoint.data.clinical.parts import Cleaning, Part, assemble
+from counterpoint.data.clinical.stays import Float, StayReader, Stays
 from counterpoint.data.splits import text
-from counterpoint.data.stay_parts import Cleaning, Part, assemble
-from counterpoint.data.stays import Float, StayReader, Stays
 from counterpoint.data.tables import Table, match
 from counterpoint.keys import Int
 

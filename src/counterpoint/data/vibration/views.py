@@ -12,9 +12,9 @@ from torch import Tensor
 
 from counterpoint.data.base import Draw, Rows
 from counterpoint.data.labelling import Labelling
-from counterpoint.data.signals import SignalConfig, apply, window_statistics
-from counterpoint.data.sources import Source
-from counterpoint.data.windows import Disjoint, Windows
+from counterpoint.data.vibration.signals import SignalConfig, apply, window_statistics
+from counterpoint.data.vibration.sources import Source
+from counterpoint.data.vibration.windows import Disjoint, Windows
 from counterpoint.keys import Int, derive, uniforms
 from counterpoint.transforms import Transform
 from counterpoint.types import Batch, Signal

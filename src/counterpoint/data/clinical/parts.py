@@ -1,4 +1,4 @@
-"""what the sources of stays hold, brought into one table: outcomes joined by name, what is no measurement left out."""
+"""What the sources of stays hold, brought into one table: outcomes joined by name, what is no measurement left out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoint.data.clinical.stays import SHOWN, Cells, EventAccount, Float, Stays
 from counterpoint.data.splits import Value, text
-from counterpoint.data.stays import SHOWN, Cells, EventAccount, Float, Stays
 from counterpoint.data.tables import Table, check_unique, match, read_table
 from counterpoint.keys import Int
 
