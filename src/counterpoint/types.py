@@ -51,7 +51,31 @@ class Events(NamedTuple):
     keys: Tensor
 
 
-Modality: TypeAlias = Signal | Events
+class Images(NamedTuple):
+    """One modality of a batch that is pictures: frames of a video, or photographs.
+
+    Attributes:
+        values: (B, L, 3, H, W) uint8, red, green, blue from 0 to 255.
+        mask: (B, L) bool, True = real; None when every picture is real.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+
+
+class Features(NamedTuple):
+    """What the frozen part of an encoder makes of a modality, computed once and kept.
+
+    Attributes:
+        tokens: (B, L, D) float.
+        mask: (B, L) bool, True = real.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+
+
+Modality: TypeAlias = Signal | Events | Images | Features
 
 
 class Batch(NamedTuple):
@@ -143,7 +167,23 @@ class EventSpec(NamedTuple):
     events: int
 
 
-Spec: TypeAlias = SignalSpec | EventSpec
+class ImageSpec(NamedTuple):
+    """What an encoder of pictures must know of its modality before it is built.
+
+    Attributes:
+        frames: the largest number of pictures a row will bring.
+        height: of a picture, in pixels.
+        width: of a picture, in pixels.
+        rate: pictures a second; 0.0 for photographs and where rows do not share one.
+    """
+
+    frames: int
+    height: int
+    width: int
+    rate: float
+
+
+Spec: TypeAlias = SignalSpec | EventSpec | ImageSpec
 
 
 class ObjectiveSpec(NamedTuple):

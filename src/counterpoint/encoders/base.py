@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from counterpoint.types import Encoded, EventSpec, SignalSpec, Spec
+from counterpoint.types import Encoded, EventSpec, ImageSpec, SignalSpec, Spec
 
 
 class Encoder(nn.Module, ABC):
@@ -24,7 +24,7 @@ class Encoder(nn.Module, ABC):
         latent: Z, the width of the latent variable its tokens are inferred through; 0 where there is none.
     """
 
-    reads: ClassVar[tuple[type[SignalSpec] | type[EventSpec], ...]] = (SignalSpec,)
+    reads: ClassVar[tuple[type[Spec], ...]] = (SignalSpec,)
     dim: int
     latent: int = 0
 
@@ -47,7 +47,7 @@ def check_kind(place: str, spec: Spec, factory: Callable[..., Encoder]) -> None:
     made = factory.func if isinstance(factory, partial) else factory
     if not (isinstance(made, type) and issubclass(made, Encoder)) or isinstance(spec, made.reads):
         return
-    kinds = {SignalSpec: "regular signals", EventSpec: "irregular events"}
+    kinds: dict[type, str] = {SignalSpec: "regular signals", EventSpec: "irregular events", ImageSpec: "pictures"}
     raise ValueError(
         f"{place}: {made.__name__} reads {kinds[made.reads[0]]} and the modality brings {kinds[type(spec)]}; "
         "`counterpoint show Encoder` lists what there is"

@@ -24,7 +24,7 @@ from counterpoint.evaluate.probes import (
     standardise,
 )
 from counterpoint.evaluate.results import Result
-from counterpoint.types import Batch, Events, EventSpec, Modality, Spec
+from counterpoint.types import Batch, Events, EventSpec, Modality, Signal, Spec
 
 SUMMARY, KERNELS, LAST = "summary statistics", "random kernels", "last values"
 """Names of the feature sets."""
@@ -96,6 +96,7 @@ def _features(view: Mapping[str, Modality], specs: Mapping[str, Spec], kernels: 
                 LAST: last_values(values, len(spec.variables), modality),
             }
         else:
+            assert isinstance(values, Signal)
             windows = full_windows(values, modality)
             own = {SUMMARY: summary_statistics(windows), KERNELS: kernels(windows)}
         for name, features in own.items():
