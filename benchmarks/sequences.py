@@ -20,22 +20,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from counterpoint.data.base import Draw
-from counterpoint.data.clinical import Clinical, LongTable
-from counterpoint.data.synthetic.stays import generate
 from counterpoint.encoders.set_sequence import EventEmbedding, SetSequence
 from counterpoint.encoders.sets import CausalLayer, Heads, InducedSetAttention, SetPooling
 from counterpoint.keys import hashed_normal
 from counterpoint.losses import gaussian_kl
 from counterpoint.objectives import SetVAE
 from counterpoint.types import UNLABELLED, Batch, Encoded, Events, EventSpec, ObjectiveSpec
+
+if TYPE_CHECKING:  # the processes that measure memory need no data
+    from counterpoint.data.clinical import LongTable
 
 SIZES, MOST_PLACES = (1, 4, 8, 16, 64), 400_000
 """Of a padded batch: beyond that many places of events the dense form takes over 10 GB and is left out."""
@@ -234,20 +234,27 @@ class Stays(NamedTuple):
 
 def real() -> tuple[str, Stays]:
     """PhysioNet-2012's set a, or simulated stays, and their name."""
+    from counterpoint.data.clinical import LongTable
+    from counterpoint.data.synthetic.stays import generate
+
     root = Path(os.environ.get("COUNTERPOINT_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    table = root / "clinical" / "physionet2012" / "events_a.parquet"
-    if table.is_file():
-        reader = LongTable(
-            tables=[table], stay="record_id", time="hours", unit="hours", missing=[-1.0], ignore=["RecordID"]
+    path = root / "clinical" / "physionet2012" / "events_a.parquet"
+    if path.is_file():
+        table = LongTable(
+            tables=[path], stay="record_id", time="hours", unit="hours", missing=[-1.0], ignore=["RecordID"]
         )
-        return "PhysioNet-2012", from_reader(reader)
+        return "PhysioNet-2012", read_stays(table)
     with tempfile.TemporaryDirectory() as name:
         generate(Path(name) / "made", stays=1000)
-        return "simulated", from_reader(LongTable(tables=[Path(name) / "made" / "events.parquet"]))
+        path = Path(name) / "made" / "events.parquet"
+        return "simulated", read_stays(LongTable(tables=[path], stay="record_id", missing=[-1.0]))
 
 
-def from_reader(reader: LongTable) -> Stays:
-    data = Clinical(stays=reader)
+def read_stays(table: LongTable) -> Stays:
+    from counterpoint.data.base import Draw
+    from counterpoint.data.clinical import Clinical
+
+    data = Clinical(stays=table)
     rows = data.evaluation("main", "all")
     (spec,) = data.specs.values()
     (events,) = rows.__getitems__([Draw(row, row) for row in range(len(rows.ids))]).views[0].values()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from counterpoint.losses import chamfer, gaussian_kl
+from counterpoint.ragged import Ragged
 
 
 def naive(predicted: Tensor, target: Tensor) -> float:
@@ -19,42 +20,49 @@ def naive(predicted: Tensor, target: Tensor) -> float:
     return sum(there) / len(there) + sum(back) / len(back)
 
 
-def points(sizes: list[int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def flat(predicted: Tensor, target: Tensor, sizes: list[int]) -> Tensor:
+    """Chamfer distances of ragged sets laid end to end, (N, D) each."""
+    sets = Ragged(torch.tensor([0, *torch.tensor(sizes).cumsum(0).tolist()]))
+    first, second = sets.pairs
+    squared = (predicted[first] - target[second]).square().sum(1)
+    return chamfer(squared, first, second, sets.owner, len(sizes))
+
+
+def points(sizes: list[int], seed: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    both = torch.randn(2, len(sizes), max(sizes), 3, generator=generator, dtype=torch.float64)
-    return both[0], both[1], torch.arange(max(sizes)) < torch.tensor(sizes).unsqueeze(1)
+    both = torch.randn(2, sum(sizes), 3, generator=generator, dtype=torch.float64)
+    return both[0], both[1]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 100))
-def test_chamfer_is_the_naive_one_whatever_the_padding_holds(sizes: list[int], seed: int) -> None:
-    predicted, target, mask = points(sizes, seed)
-    found = chamfer(predicted, target, mask)
+def test_chamfer_is_the_naive_one_whatever_the_order(sizes: list[int], seed: int) -> None:
+    predicted, target = points(sizes, seed)
+    found = flat(predicted, target, sizes)
+    start = 0
     for row, size in enumerate(sizes):
-        assert float(found[row]) == pytest.approx(naive(predicted[row, :size], target[row, :size]), abs=1e-12)
-    wild = torch.where(mask.unsqueeze(-1), predicted, 1e6)
-    assert torch.equal(chamfer(wild, target, mask), found)
-    if bool(mask.all()):
-        order = torch.randperm(max(sizes), generator=torch.Generator().manual_seed(seed))
-        assert torch.allclose(chamfer(predicted[:, order], target), found)
+        part = slice(start, start + size)
+        start += size
+        assert float(found[row]) == pytest.approx(naive(predicted[part], target[part]), abs=1e-12)
+        turned = predicted.clone()
+        turned[part] = predicted[part].flip(0)
+        assert torch.allclose(flat(turned, target, sizes), found, atol=1e-12)
 
 
 def test_hand_worked() -> None:
-    predicted = torch.tensor([[[0.0], [3.0]]])
-    target = torch.tensor([[[1.0], [7.0]]])
+    predicted, target = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [7.0]])
     # 0 -> 1: 1, 3 -> 1: 4, mean 2.5; 1 -> 0: 1, 7 -> 3: 16, mean 8.5.
-    assert chamfer(predicted, target).tolist() == [11.0]
-    assert chamfer(target, target).tolist() == [0.0]
+    assert flat(predicted, target, [2]).tolist() == [11.0]
+    assert flat(target, target, [2]).tolist() == [0.0]
+    # Apart, each has but the other to be nearest to.
+    assert flat(predicted, target, [1, 1]).tolist() == [2.0, 32.0]
 
 
 def test_chamfer_gradient() -> None:
-    predicted, target, mask = points([3, 1, 4], 7)
+    predicted, target = points([3, 1, 4], 7)
     predicted.requires_grad_()
     target.requires_grad_()
-    assert torch.autograd.gradcheck(lambda p, t: chamfer(p, t, mask), (predicted, target))
-    chamfer(predicted, target, mask).sum().backward()
-    assert predicted.grad is not None
-    assert (predicted.grad[~mask] == 0).all()
+    assert torch.autograd.gradcheck(lambda p, t: flat(p, t, [3, 1, 4]), (predicted, target))
 
 
 def test_gaussian_kl_is_that_of_torch_and_its_gradient_is_right() -> None:

@@ -6,28 +6,26 @@ import torch
 from torch import Tensor
 
 
-def chamfer(predicted: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Symmetric Chamfer distance of n pairs of sets of up to L points each (Fan et al. 2017, arXiv 1612.00603).
+def chamfer(squared: Tensor, first: Tensor, second: Tensor, owner: Tensor, sets: int) -> Tensor:
+    """Symmetric Chamfer distance of pairs of ragged sets (Fan et al. 2017, arXiv 1612.00603).
 
-    The squared distance of every point to the nearest of the other set, averaged over the set, both ways added. Points
-    that are not real are nobody's nearest and do not count.
+    The squared distance of every point to the nearest of the other set, averaged over the set, both ways added. The
+    two sets of a pair have equally many points, N over all pairs, and travel flat.
 
     Args:
-        predicted: (n, L, P).
-        target: (n, L, P); both sets of a pair have the same real places.
-        mask: (n, L) bool, True = real, at least one a set; None when all are.
+        squared: (K,) squared distance of every point of one set from every point of the other.
+        first: (K,) which point of the one set, of N.
+        second: (K,) which point of the other, of N.
+        owner: (N,) the pair that each point belongs to.
+        sets: S, the number of pairs.
 
     Returns:
-        (n,) distance of each pair.
+        (S,) distance of each pair.
     """
-    assert predicted.shape == target.shape, (predicted.shape, target.shape)
-    difference = predicted.unsqueeze(2) - target.unsqueeze(1)
-    distance = difference.square().sum(-1)
-    if mask is None:
-        return distance.amin(2).mean(1) + distance.amin(1).mean(1)
-    away = distance.masked_fill(~(mask.unsqueeze(2) & mask.unsqueeze(1)), torch.inf)
-    nearest = [torch.where(mask, away.amin(side), 0.0).sum(1) / mask.sum(1) for side in (2, 1)]
-    return nearest[0] + nearest[1]
+    far = squared.new_full(owner.shape, torch.inf)
+    nearest = far.scatter_reduce(0, first, squared, "amin") + far.scatter_reduce(0, second, squared, "amin")
+    empty = squared.new_zeros(sets)
+    return empty.index_add(0, owner, nearest) / empty.index_add(0, owner, torch.ones_like(nearest))
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_log_variance: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from counterpoint.losses import gaussian_kl
+from counterpoint.losses import chamfer, gaussian_kl
 from counterpoint.model import FUSED
 from counterpoint.objectives.base import Objective
 from counterpoint.objectives.latent import active_units, mutual_information
@@ -204,9 +204,7 @@ class SetVAE(Objective):
         apart = (shares.square().sum(1) + 1).index_select(0, first) - 2 * shares.flatten().index_select(0, place)
         shift = values.index_select(0, first) - real.values.index_select(0, second)
         squared = self.variable_weight * apart + shift.square()
-        far = squared.new_full(values.shape, torch.inf)
-        nearest = [far.scatter_reduce(0, side, squared, "amin") for side in (first, second)]
-        return flat.sets.mean(nearest[0] + nearest[1])
+        return chamfer(squared, first, second, flat.sets.owner, len(flat.sets))
 
     def _divergences(self, flat: _Flat) -> Tensor:
         """(S, Z) KL of every posterior from its prior, in nats a dimension."""
