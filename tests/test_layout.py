@@ -16,7 +16,7 @@ LADDER = [
     {"types", "settings", "keys", "log", "memory", "ragged"},
     {"losses", "transforms", "encoders", "fusion", "config"},
     {"data"},
-    {"model"},
+    {"model", "cache"},
     {"objectives"},
     {"checkpoint", "evaluate", "watch"},
     {"task"},

@@ -12,6 +12,7 @@ from torch import Tensor
 from counterpoint.data.base import Data, Draw, Rows
 from counterpoint.data.sampling import PassSampler, loader
 from counterpoint.evaluate.embeddings import Embeddings
+from counterpoint.memory import Heap
 from counterpoint.model import FUSED, Model
 from counterpoint.objectives import CrossEntropy, Objective
 from counterpoint.types import Batch, Encoded, Modality
@@ -43,11 +44,13 @@ def encode(model: Model, rows: Rows, batch_size: int) -> Iterator[dict[str, Enco
     """Encode every row in order, a batch at a time, on the accelerator if there is one."""
     place = device()
     model = model.to(place).eval()
+    heap = Heap()
     for batch in loader(rows, PassSampler(rows, batch_size=batch_size)):
         view = {name: _to(modality, place) for name, modality in batch.views[0].items()}
         with torch.inference_mode():
             encoded: dict[str, Encoded] = model(view)
         yield encoded
+        heap.tidy()
 
 
 def embed(model: Model, data: Data, rows: Rows, batch_size: int = 256) -> Embeddings:

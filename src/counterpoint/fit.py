@@ -18,7 +18,7 @@ from counterpoint.data.base import Rows
 from counterpoint.data.sampling import StreamSampler, loader, stream_length
 from counterpoint.keeper import Keeper
 from counterpoint.log import write_log
-from counterpoint.settings import Hardware
+from counterpoint.settings import Batching, Hardware, Shuffled
 from counterpoint.settings import Trainer as Settings
 from counterpoint.task import Task
 from counterpoint.types import Batch
@@ -42,13 +42,13 @@ class Streams(LightningDataModule):
 
     def train_dataloader(self) -> Iterable[Batch]:
         """The rest of the training stream, its length that of the whole."""
-        return self._loader(self.rows, self.settings.epochs, self.seed, self.task.position)
+        return self._loader(self.rows, self.settings.batches, self.settings.epochs, self.seed, self.task.position)
 
     def val_dataloader(self) -> Iterable[Batch]:
         """One pass over the validation rows, the same at every validation."""
-        return self._loader(self.valid, 1, 0, 0)
+        return self._loader(self.valid, Shuffled(), 1, 0, 0)
 
-    def _loader(self, rows: Rows, epochs: int, seed: int, start: int) -> Iterable[Batch]:
+    def _loader(self, rows: Rows, batches: Batching, epochs: int, seed: int, start: int) -> Iterable[Batch]:
         assert self.trainer is not None
         sampler = StreamSampler(
             rows,
@@ -58,6 +58,7 @@ class Streams(LightningDataModule):
             start=start,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
+            batches=batches,
         )
         return loader(rows, sampler, self.settings.hardware.workers)
 
@@ -81,7 +82,7 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
     newest, complaints = newest_valid(checkpoints)
     for complaint in complaints:
         LOG.warning("%s; going on from the one before it", complaint)
-    total, per_epoch = stream_length(rows, settings.batch_size, settings.epochs)
+    total, per_epoch = stream_length(rows, settings.batch_size, settings.epochs, settings.batches)
     validated = len(set(valid.ids.tolist())) > 1
     interval = min(total, per_epoch * settings.monitor.validate_every)
     trainer = lightning_trainer(settings, folder, interval, validated)

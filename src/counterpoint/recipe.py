@@ -16,7 +16,8 @@ import torch
 
 from counterpoint import config
 from counterpoint.config import Factory
-from counterpoint.data.base import Data
+from counterpoint.data.base import Data, Rows
+from counterpoint.data.batching import refuse_one_class
 from counterpoint.data.clinical.stays import StayReader
 from counterpoint.data.sampling import stream_length
 from counterpoint.data.splits import Split
@@ -29,7 +30,7 @@ from counterpoint.evaluate.probes import KNN, Evaluator, LinearProbe
 from counterpoint.fusion import Concat, Fusion
 from counterpoint.model import Model, build_model
 from counterpoint.objectives import Objective
-from counterpoint.settings import FewShot, Optimizer, Trainer, Transfer
+from counterpoint.settings import Batching, FewShot, Optimizer, Trainer, Transfer
 from counterpoint.transforms import Transform
 from counterpoint.types import ObjectiveSpec
 
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
 MODULES = (
     "counterpoint.data.clinical",
+    "counterpoint.data.features",
     "counterpoint.data.vibration",
+    "counterpoint.data.weld",
     "counterpoint.encoders",
     "counterpoint.evaluate",
     "counterpoint.transforms",
@@ -46,7 +49,20 @@ MODULES = (
 )
 """Modules whose import makes every choice of every role known."""
 
-ROLES = (Data, StayReader, Split, Windows, Transform, Encoder, Frontend, Variables, Fusion, Objective, Evaluator)
+ROLES = (
+    Data,
+    StayReader,
+    Split,
+    Windows,
+    Transform,
+    Batching,
+    Encoder,
+    Frontend,
+    Variables,
+    Fusion,
+    Objective,
+    Evaluator,
+)
 """What a recipe chooses, in the order in which data pass through."""
 
 
@@ -139,6 +155,28 @@ def build(
     return model, (objective or recipe.objective)(ObjectiveSpec(model.dims, model.latents, data.classes, data.specs))
 
 
+def plan(recipe: Recipe, data: Data, fold: str, rows: Rows, objective: Objective | None = None) -> tuple[int, int]:
+    """Batches of the training of a fold and of one of its epochs, once it is clear that the fold can be trained on.
+
+    Args:
+        recipe: how to train.
+        data: its data.
+        fold: which division of them.
+        rows: its training rows.
+        objective: what is minimised; None to look at the batches alone.
+
+    Raises:
+        ValueError: if the rows cannot be put in batches as the recipe asks, or have too few classes for the objective.
+    """
+    trainer = recipe.trainer
+    try:
+        if objective is not None and objective.classes_needed > 1:
+            refuse_one_class(rows.labels, data.classes, type(objective).__name__)
+        return stream_length(rows, trainer.batch_size, trainer.epochs, trainer.batches, data.classes)
+    except ValueError as error:
+        raise ValueError(f"fold {fold!r}: {error}") from error
+
+
 def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> Task:
     """Train one fold with one seed, going on from what ``folder`` holds.
 
@@ -159,7 +197,7 @@ def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     if recipe.trainer.hardware.compile != "off":
         model.compile(mode=recipe.trainer.hardware.compile)
     rows, valid = data.training(fold, "train"), data.training(fold, "valid")
-    batches, _ = stream_length(rows, recipe.trainer.batch_size, recipe.trainer.epochs)
+    batches, _ = plan(recipe, data, fold, rows, objective)
     objective.plan(batches)
     task = Task(
         model,

@@ -15,7 +15,8 @@ from typing import Any
 
 from counterpoint import config
 from counterpoint.data.base import Data, Rows
-from counterpoint.data.sampling import StreamSampler, stream_length
+from counterpoint.data.batching import classes_among, histogram, order
+from counterpoint.data.sampling import StreamSampler
 from counterpoint.evaluate import few_shot
 from counterpoint.evaluate.metrics import headline
 from counterpoint.evaluate.results import Result, render
@@ -23,7 +24,7 @@ from counterpoint.evaluate.verdict import shot_lines, transfer_lines
 from counterpoint.log import read_log
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
-from counterpoint.recipe import Recipe, build, load, read, train_cell
+from counterpoint.recipe import Recipe, build, load, plan, read, train_cell
 from counterpoint.report import write_report
 from counterpoint.scores import (
     Fold,
@@ -52,12 +53,9 @@ def check(recipe: Recipe) -> str:
     _refuse_shots(recipe, data)
     account = data.report()
     lines = [f"data: {json.dumps(account['counts'])}, classes {json.dumps(account['classes'])}"]
-    for fold in data.folds:
-        rows = data.training(fold, "train")
-        steps, per_epoch = stream_length(rows, recipe.trainer.batch_size, recipe.trainer.epochs)
-        sizes = {split: len(data.evaluation(fold, split)) for split in ("train", "valid", "test")}
-        lines.append(f"fold {fold}: no overlap found; {steps} steps, {per_epoch} an epoch; rows {json.dumps(sizes)}")
     model, objective = build(recipe, data, recipe.seeds[0])
+    for fold in data.folds:
+        lines += _fold_lines(recipe, data, fold, objective)
     for name, module in (("model", model), ("objective", objective)):
         count = sum(p.numel() for p in module.parameters())
         trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -66,12 +64,35 @@ def check(recipe: Recipe) -> str:
     return "\n".join(lines)
 
 
+def _fold_lines(recipe: Recipe, data: Data, fold: str, objective: Objective) -> list[str]:
+    """What training on a fold comes to."""
+    rows = data.training(fold, "train")
+    steps, per_epoch = plan(recipe, data, fold, rows, objective)
+    sizes = {split: len(data.evaluation(fold, split)) for split in ("train", "valid", "test")}
+    lines = [f"fold {fold}: no overlap found; {steps} steps, {per_epoch} an epoch; rows {json.dumps(sizes)}"]
+    if note := order(recipe.trainer.batches, rows, recipe.trainer.batch_size, 0, data.classes).note:
+        lines.append(f"fold {fold}: {note}")
+    valid = data.training(fold, "valid").labels
+    if len(valid) and classes_among(valid) < min(2, objective.classes_needed):
+        lines.append(
+            f"fold {fold}: the validation rows have one class or none, {histogram(valid, data.classes)}; valid/loss "
+            "says nothing of them, and neither the best checkpoint nor an early stop should hang on it"
+        )
+    return lines
+
+
 def _first_batch(recipe: Recipe, rows: Rows, model: Model, objective: Objective) -> str:
     """The loss of the first batch, beside the value that means nothing is told apart where there is one."""
     import torch
 
-    sampler = StreamSampler(rows, batch_size=recipe.trainer.batch_size, epochs=1, seed=recipe.seeds[0])
+    size, batches = recipe.trainer.batch_size, recipe.trainer.batches
+    sampler = StreamSampler(rows, batch_size=size, epochs=1, seed=recipe.seeds[0], batches=batches)
     batch = rows.__getitems__(next(iter(sampler)))
+    if len(batch.views) < objective.views:
+        raise ValueError(
+            f"{type(objective).__name__} compares {objective.views} views of a row and the data bring "
+            f"{len(batch.views)}: set data.views to bring as many, or choose another objective"
+        )
     with torch.no_grad():
         encoded = [model(view) for view in batch.views]
         loss, found = objective(encoded, batch), objective.diagnose(encoded, batch)
@@ -112,6 +133,8 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
     data = recipe.data()
     refuse_leaks(data)
     _refuse_shots(recipe, data)
+    for fold in data.folds:
+        plan(recipe, data, fold, data.training(fold, "train"))
     leader = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if leader:
         _prepare(folder, recipe, data, overwrite)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, final
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,63 @@ class Monitor:
             )
 
 
+class Batching(ABC):
+    """Which rows stand together in a batch of the training. ``counterpoint.data.batching`` makes the order of rows."""
+
+    @abstractmethod
+    def check(self, batch_size: int) -> None:
+        """Refuse a size of batch that does not fit.
+
+        Raises:
+            ValueError: with the size that does.
+        """
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Shuffled(Batching):
+    """All rows in random order, as many of a class as there are; a recording twice in a batch only if it must be."""
+
+    def check(self, batch_size: int) -> None:
+        """Take any size."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ClassBalanced(Batching):
+    """As many rows of each of some classes in every batch, whatever the share of a class among the rows.
+
+    Rows without a label are never drawn. Classes take turns, and so do the rows of a class; one that has fewer rows
+    than a batch takes comes more than once in it, each time under another key.
+
+    Args:
+        classes: different classes in a batch, at least 2.
+        rows: rows of each; ``trainer.batch_size`` is classes x rows.
+    """
+
+    classes: int
+    rows: int
+
+    def __post_init__(self) -> None:
+        if self.classes < 2 or self.rows < 1:
+            raise ValueError(
+                f"ClassBalanced.classes is {self.classes}, at least 2; ClassBalanced.rows is {self.rows}, at least 1"
+            )
+
+    def check(self, batch_size: int) -> None:
+        """Take classes x rows alone.
+
+        Raises:
+            ValueError: for another size.
+        """
+        fits = self.classes * self.rows
+        if batch_size != fits:
+            raise ValueError(
+                f"trainer.batch_size is {batch_size}, and trainer.batches draws {self.classes} classes x {self.rows} "
+                f"rows: set trainer.batch_size to {fits}, or change classes or rows"
+            )
+
+
 @dataclass(frozen=True)
 class Trainer:
     """How long and how to train.
@@ -126,6 +184,7 @@ class Trainer:
     Args:
         epochs: passes over the training rows.
         batch_size: rows of one step over all devices together, so that a run is the same on one or eight.
+        batches: which rows stand together in a batch. Validation passes over its rows as ``Shuffled`` does.
         accumulate: batches whose gradients are added before a step. A contrastive loss sees one batch.
         clip_norm: largest norm of the gradient; 0 for no clipping.
         hardware: devices and precision.
@@ -136,6 +195,7 @@ class Trainer:
 
     epochs: int = 50
     batch_size: int = 64
+    batches: Batching = field(default_factory=Shuffled)
     accumulate: int = 1
     clip_norm: float = 1.0
     hardware: Hardware = field(default_factory=Hardware)
@@ -147,6 +207,7 @@ class Trainer:
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        self.batches.check(self.batch_size)
 
 
 @dataclass(frozen=True)

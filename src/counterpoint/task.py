@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from counterpoint.checkpoint import rng_state, set_rng_state
+from counterpoint.fusion import NothingPresentError
 from counterpoint.log import Record
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
@@ -77,8 +78,16 @@ class Task(LightningModule):
 
     def loss(self, batch: Batch) -> tuple[Loss, list[dict[str, Any]]]:
         """Encode every view of a batch and score it."""
-        encoded = [self.model(view) for view in batch.views]
+        try:
+            encoded = [self.model(view) for view in batch.views]
+        except NothingPresentError as error:
+            rows = ", ".join(self._name(int(batch.ids[row])) for row in error.rows[:8])
+            raise ValueError(f"no modality is present in {rows}; leave such recordings out") from error
         return self.objective(encoded, batch), encoded
+
+    def _name(self, row: int) -> str:
+        """Of a recording, for messages."""
+        return self.names[row] if row < len(self.names) else str(row)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Note how long the loader kept the step waiting."""
@@ -106,7 +115,7 @@ class Task(LightningModule):
         value, ids = self._unchecked
         self._unchecked = None
         if not math.isfinite(value.item()):
-            rows = [self.names[i] if i < len(self.names) else str(i) for i in ids.tolist()]
+            rows = [self._name(i) for i in ids.tolist()]
             more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
             raise NonFiniteLossError(
                 f"the loss of batch {self.position} is {value.item()}. Its recordings: "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from counterpoint.types import Batch, Spec
+from counterpoint.types import Batch, Modality, Spec
 
 SplitName = Literal["train", "valid", "test", "all"]
 Int = NDArray[np.int64]
@@ -50,6 +51,39 @@ class Rows(Dataset[Batch], ABC):
     @abstractmethod
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Read one batch. Called by ``DataLoader`` with what the batch sampler yields."""
+
+    def content(self, modality: str) -> list[str]:
+        """A digest a row of all that decides its tensor of one modality: bytes of the source and preprocessing.
+
+        What a cache of features is keyed by; "" for a row that lacks the modality.
+
+        Raises:
+            ValueError: if the reader has none.
+        """
+        raise ValueError(f"{type(self).__name__} keeps no digests of {modality!r}; features of it cannot be cached")
+
+    def recorded(self, modality: str, rows: list[int]) -> Modality:
+        """One modality of some rows, whole: what a view shows of it that leaves nothing out.
+
+        What features are computed of, so nothing in it is random; a row that lacks the modality is masked.
+
+        Raises:
+            ValueError: if the reader cannot read one modality alone.
+        """
+        raise ValueError(f"{type(self).__name__} does not read {modality!r} alone; features of it cannot be cached")
+
+    def without(self, modalities: Sequence[str]) -> Rows:
+        """The same rows, some modalities of which are not read.
+
+        Their views hold ``Features`` of no width, (B, 1, 0), in the place of each, whose mask (B, 1) says which rows
+        of the view show the modality.
+
+        Raises:
+            ValueError: if the reader cannot leave them out, or changes one of them at random in training.
+        """
+        raise ValueError(
+            f"{type(self).__name__} cannot leave out {', '.join(modalities)}; features of them cannot be cached"
+        )
 
 
 class Data(ABC):

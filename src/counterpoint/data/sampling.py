@@ -1,17 +1,15 @@
 """Which rows make batch t, and the loaders that read them.
 
-The training stream is one sequence of batches over the whole run; an epoch is a length of it. Position p of
-the stream belongs to batch p // batch_size, and every n positions hold every one of n rows once: what does
-not fill the last batch of an epoch begins the next, so that no batch is uneven and no row is dropped.
+The training stream is one sequence of batches over the whole run; an epoch is a length of it. Position p of the
+stream belongs to batch p // batch_size. Which rows stand together is the order's to say, see ``batching``.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,32 +17,32 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from counterpoint.data.base import Draw, Rows
-from counterpoint.keys import Int, derive, uniforms
+from counterpoint.data.batching import order
+from counterpoint.keys import derive
+from counterpoint.settings import Batching, Shuffled
 from counterpoint.types import Batch
 
-_ORDER, _TURN, _DRAW = 11, 12, 13
+_DRAW = 13
 _AHEAD = 2
 
 
 class StreamSampler(Sampler[list[Draw]]):
     """Batches of a run, batch t a function of (rows, seed, t) alone; to resume, start at t.
 
-    Rows of one recording (equal ``ids``) are dealt out in rounds, one of each recording a round, and a round
-    that begins inside a batch begins with recordings the batch does not have: no batch has a recording twice
-    while the recordings that have rows left are enough to fill it.
-
     Args:
-        rows: what is drawn from; only ``ids`` is read.
+        rows: what is drawn from; only ``ids`` and, by the class, ``labels`` are read.
         batch_size: rows of a batch over all ranks together.
-        epochs: length of the run; an epoch is ``steps_per_epoch`` batches: n // batch_size, at least one.
+        epochs: length of the run; an epoch is ``steps_per_epoch`` batches: n // batch_size, at least one, of the n
+            rows that are drawn.
         seed: decides everything.
         start: the first batch to yield, counted from the beginning of the run.
         rank: which slice of every batch to yield.
         world: number of slices.
+        batches: which rows stand together.
 
     Raises:
-        ValueError: if there are under two recordings or under two rows a batch (no negatives), or ranks
-            cannot share a batch evenly.
+        ValueError: if there are under two recordings or under two rows a batch (no negatives), ranks cannot share a
+            batch evenly, or ``batches`` cannot be had of these rows.
     """
 
     def __init__(
@@ -57,19 +55,15 @@ class StreamSampler(Sampler[list[Draw]]):
         start: int = 0,
         rank: int = 0,
         world: int = 1,
+        batches: Batching = Shuffled(),  # noqa: B008
     ) -> None:
         assert 0 <= rank < world, (rank, world)
         _check_batch(batch_size, epochs, world)
-        recordings = np.unique(rows.ids)
-        if len(recordings) < 2:
-            raise ValueError(
-                f"recordings to train on: {len(recordings)}; contrast needs at least two, because the "
-                "negatives are windows of other recordings: add recordings, or enlarge the training share"
-            )
-        self._stream = _Stream(np.asarray(rows.ids, dtype=np.int64), batch_size, seed)
+        _check_recordings(rows)
+        self._order = order(batches, rows, batch_size, seed)
         self._batch, self._seed, self._start = batch_size, seed, start
         self._share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
-        self.steps_per_epoch = max(1, len(rows.ids) // batch_size)
+        self.steps_per_epoch = max(1, self._order.count // batch_size)
         self._total = epochs * self.steps_per_epoch
 
     def __len__(self) -> int:
@@ -78,7 +72,7 @@ class StreamSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Yield this rank's slice of every batch from ``start`` on."""
-        batches = self._stream.batches(self._start)
+        batches = self._order.batches(self._start)
         for step in range(self._start, self._total):
             rows = next(batches)[self._share]
             positions = np.arange(step * self._batch, (step + 1) * self._batch)[self._share]
@@ -86,14 +80,38 @@ class StreamSampler(Sampler[list[Draw]]):
             yield [Draw(row, key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
 
 
-def stream_length(rows: Rows, batch_size: int, epochs: int) -> tuple[int, int]:
+def stream_length(
+    rows: Rows,
+    batch_size: int,
+    epochs: int,
+    batches: Batching = Shuffled(),  # noqa: B008
+    classes: Sequence[str] = (),
+) -> tuple[int, int]:
     """Batches of a whole run and of one of its epochs.
+
+    Args:
+        rows: what is drawn from.
+        batch_size: rows of a batch.
+        epochs: of the run.
+        batches: which rows stand together.
+        classes: names of the classes, for messages.
 
     Raises:
         ValueError: as ``StreamSampler``.
     """
-    sampler = StreamSampler(rows, batch_size=batch_size, epochs=epochs, seed=0)
+    _check_recordings(rows)
+    order(batches, rows, batch_size, 0, classes)  # refuses as the sampler would, by the names of the classes
+    sampler = StreamSampler(rows, batch_size=batch_size, epochs=epochs, seed=0, batches=batches)
     return len(sampler), sampler.steps_per_epoch
+
+
+def _check_recordings(rows: Rows) -> None:
+    recordings = len(np.unique(rows.ids))
+    if recordings < 2:
+        raise ValueError(
+            f"recordings to train on: {recordings}; contrast needs at least two, because the "
+            "negatives are windows of other recordings: add recordings, or enlarge the training share"
+        )
 
 
 def _check_batch(batch_size: int, epochs: int, world: int) -> None:
@@ -106,81 +124,6 @@ def _check_batch(batch_size: int, epochs: int, world: int) -> None:
         )
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, not {epochs}")
-
-
-class _Stream:
-    """The endless order of rows: epoch after epoch, each of ``layers`` rounds."""
-
-    def __init__(self, ids: Int, batch: int, seed: int) -> None:
-        self._batch, self._seed = batch, seed
-        self._ids = np.unique(ids, return_inverse=True)[1]
-        counts = np.bincount(self._ids)
-        self._sizes = [int((counts > turn).sum()) for turn in range(int(counts.max()))]
-        self._borders = np.concatenate([[0], np.cumsum(self._sizes)])
-        self._epoch = lru_cache(maxsize=2)(self._shuffled)
-
-    def batches(self, start: int) -> Iterator[Int]:
-        """Rows (batch,) of batch ``start`` and of all that follow."""
-        layer = self._first_layer(start)
-        begun = self._offset(layer) % self._batch
-        number = self._offset(layer) // self._batch
-        pending = np.empty(0, dtype=np.int64)
-        while True:
-            rows = self._layer(layer)
-            if begun:  # the head belongs to a batch before ``start``: only the tail is of use
-                rows, number, begun = rows[self._batch - begun :], number + 1, 0
-            else:
-                rows = self._unlike(rows, pending)
-            pending = np.concatenate([pending, rows])
-            while len(pending) >= self._batch:
-                if number >= start:
-                    yield pending[: self._batch]
-                pending, number = pending[self._batch :], number + 1
-            layer += 1
-
-    def _first_layer(self, start: int) -> int:
-        """The latest round to begin from so that batch ``start`` comes out as in a run from the first.
-
-        It is one that begins with a batch, whose order hangs on no other; or, before the round of ``start``,
-        one of two batches or more, whose tail does not, because only its first ``batch`` rows change places.
-        """
-        epoch, within = divmod(start * self._batch, len(self._ids))
-        layer = epoch * len(self._sizes) + int(np.searchsorted(self._borders, within, side="right")) - 1
-        while self._offset(layer) % self._batch:
-            layer -= 1
-            if self._sizes[layer % len(self._sizes)] >= 2 * self._batch:
-                break
-        return layer
-
-    def _offset(self, layer: int) -> int:
-        epoch, turn = divmod(layer, len(self._sizes))
-        return epoch * len(self._ids) + int(self._borders[turn])
-
-    def _layer(self, layer: int) -> Int:
-        epoch, turn = divmod(layer, len(self._sizes))
-        return self._epoch(epoch)[self._borders[turn] : self._borders[turn + 1]]
-
-    def _shuffled(self, epoch: int) -> Int:
-        """Rows of an epoch, round after round, each round in random order."""
-        rows = np.arange(len(self._ids))
-        own = derive(rows, _TURN + (self._seed << 8))
-        by_id = np.lexsort((uniforms(derive(own, epoch), 1)[:, 0], self._ids))
-        first = np.searchsorted(self._ids[by_id], self._ids[by_id])
-        turns = np.empty_like(rows)
-        turns[by_id] = rows - first
-        order = uniforms(derive(derive(rows, _ORDER + (self._seed << 8)), epoch), 1)[:, 0]
-        shuffled: Int = np.lexsort((order, turns))
-        return shuffled
-
-    def _unlike(self, rows: Int, pending: Int) -> Int:
-        """Reorder the first rows so that those that complete a begun batch are of recordings it has not."""
-        room = self._batch - len(pending)
-        if not len(pending):
-            return rows
-        head, begun = rows[: self._batch], np.zeros(self._sizes[0], dtype=bool)
-        begun[self._ids[pending]] = True
-        fresh = np.flatnonzero(~begun[self._ids[head]])[:room]
-        return np.concatenate([head[fresh], np.delete(head, fresh), rows[self._batch :]])
 
 
 class PassSampler(Sampler[list[Draw]]):

@@ -198,6 +198,34 @@ class ByColumn(Split):
         return {"main": _checked("ByColumn", Fold(train, valid, test), groups, self.shared_groups, self.valid)}
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class GroupedKFold(Split):
+    """Whole groups in k parts with about equal shares of the classes (``StratifiedGroupKFold`` of scikit-learn).
+
+    Args:
+        k: how many parts.
+        valid: share of the training rows to choose by, whole groups; 0 for none.
+        seed: decides which groups.
+    """
+
+    k: int = 5
+    valid: float = 0.0
+    seed: int = 0
+
+    def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
+        """Folds named ``part=1`` to ``part=k``."""
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        _check_valid("GroupedKFold", self.valid)
+        if not 2 <= self.k <= len(np.unique(groups)):
+            raise ValueError(f"GroupedKFold: k is {self.k}, from 2 to the {len(np.unique(groups))} groups there are")
+        parts = StratifiedGroupKFold(self.k, shuffle=True, random_state=self.seed).split(labels, labels, groups)
+        cuts = ((*_cut_valid(rest, groups, labels, self.valid, self.seed), test) for rest, test in parts)
+        checked = (_checked("GroupedKFold", Fold(*cut), groups, "refuse", self.valid) for cut in cuts)
+        return {f"part={number}": fold for number, fold in enumerate(checked, start=1)}
+
+
 def _check_valid(name: str, valid: float) -> None:
     if not 0 <= valid < 1:
         raise ValueError(f"{name}: valid is a share from 0 to below 1, not {valid}")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from counterpoint.data.base import Rows
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.evaluate.event_features import event_statistics, last_values
-from counterpoint.evaluate.features import RandomKernels, full_windows, summary_statistics
+from counterpoint.evaluate.features import RandomKernels, summary_statistics
+from counterpoint.evaluate.hand_sets import SHORTEST, of_pictures, of_vectors, of_windows
 from counterpoint.evaluate.intervals import Float
 from counterpoint.evaluate.probes import (
     KNN,
@@ -24,7 +25,7 @@ from counterpoint.evaluate.probes import (
     standardise,
 )
 from counterpoint.evaluate.results import Result
-from counterpoint.types import Batch, Events, EventSpec, Modality, Signal, Spec
+from counterpoint.types import Batch, Events, EventSpec, Images, Modality, Signal, Spec
 
 SUMMARY, KERNELS, LAST = "summary statistics", "random kernels", "last values"
 """Names of the feature sets."""
@@ -96,12 +97,20 @@ def _features(view: Mapping[str, Modality], specs: Mapping[str, Spec], kernels: 
                 LAST: last_values(values, len(spec.variables), modality),
             }
         else:
-            assert isinstance(values, Signal)
-            windows = full_windows(values, modality)
-            own = {SUMMARY: summary_statistics(windows), KERNELS: kernels(windows)}
+            own = _regular(values, modality, kernels)
         for name, features in own.items():
             parts.setdefault(name, []).append(features)
     return {name: np.concatenate(features, 1) for name, features in parts.items()}
+
+
+def _regular(values: Modality, modality: str, kernels: RandomKernels) -> dict[str, Float]:
+    """Feature sets of signals and pictures; what is too short for a spectrum has no kernels."""
+    if isinstance(values, Images):
+        return {SUMMARY: of_pictures(values)}
+    assert isinstance(values, Signal)
+    if values.values.shape[1] < SHORTEST:
+        return {SUMMARY: of_vectors(values)}
+    return {SUMMARY: of_windows(values, modality, summary_statistics), KERNELS: of_windows(values, modality, kernels)}
 
 
 def _check_order(ids: list[NDArray[np.int64]], rows: Rows) -> None:
@@ -190,7 +199,7 @@ def simple_probes(features: HandFeatures, seed: int) -> list[tuple[str, Evaluato
     linear = hand_probe(features)
     probes: list[tuple[str, Evaluator]] = [(LAST, linear)] if LAST in features.sets else []
     probes.append((SUMMARY, linear))
-    if KERNELS in features.sets:
+    if LAST not in features.sets:
         probes += [(SUMMARY, KNN(k=1, metric="euclidean", scale="standard")), (SUMMARY, RandomForest(seed=seed))]
     if LAST in features.sets:
         probes.append((SUMMARY, Boosting(seed=seed)))

@@ -4,5 +4,16 @@ from counterpoint.objectives.base import Objective
 from counterpoint.objectives.classify import CrossEntropy
 from counterpoint.objectives.contrast import ContrastHead, InfoNCE, SupCon, negative_counts
 from counterpoint.objectives.set_vae import SetVAE
+from counterpoint.objectives.weighted_sum import Term, WeightedSum
 
-__all__ = ["ContrastHead", "CrossEntropy", "InfoNCE", "Objective", "SetVAE", "SupCon", "negative_counts"]
+__all__ = [
+    "ContrastHead",
+    "CrossEntropy",
+    "InfoNCE",
+    "Objective",
+    "SetVAE",
+    "SupCon",
+    "Term",
+    "WeightedSum",
+    "negative_counts",
+]

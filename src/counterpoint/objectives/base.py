@@ -16,10 +16,12 @@ class Objective(nn.Module, ABC):
     everything a recipe may set as keyword-only arguments.
 
     Attributes:
-        views: how many views of a row the objective compares.
+        views: how many views of a row the objective needs.
+        classes_needed: how many classes the training rows must have for it to learn anything.
     """
 
     views: int = 2
+    classes_needed: int = 0
 
     def plan(self, batches: int) -> None:
         """Told, before training, of how many batches it will be; objectives that change on the way need to know."""

@@ -19,6 +19,7 @@ class CrossEntropy(Objective):
     """A linear classifier on the fused embedding. Rows without a label do not count."""
 
     views = 1
+    classes_needed = 2
 
     def __init__(
         self,

@@ -42,8 +42,15 @@ class ContrastHead(nn.Module):
 
     def diagnose(self, views: list[dict[str, Encoded]], apart: Sequence[Tensor]) -> dict[str, Tensor]:
         """Accuracy, similarities, alignment, uniformity and effective rank of this process's rows."""
-        stats = losses.contrast_stats(self(views[0]), self(views[1]), exclude=apart)
-        return stats._asdict() | {"temperature": 1 / self.scale().detach()}
+        return self.describe(self(views[0]), self(views[1]), apart)
+
+    def describe(self, a: Tensor, b: Tensor, apart: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The same of projections (P, width) that are paired already; NaN where there is no pair."""
+        if len(a):
+            stats = losses.contrast_stats(a, b, exclude=apart)._asdict()
+        else:
+            stats = dict.fromkeys(losses.ContrastStats._fields, a.new_full((), math.nan))
+        return stats | {"temperature": 1 / self.scale().detach()}
 
 
 @final
@@ -122,7 +129,10 @@ def negative_counts(keys: Sequence[Tensor]) -> Tensor:
 
 @final
 class SupCon(Objective):
-    """Supervised contrast, L_out of Khosla et al. 2020 (arXiv 2004.11362), over all views, rows and ranks."""
+    """Supervised contrast, L_out of Khosla et al. 2020 (arXiv 2004.11362), over all views, rows and ranks.
+
+    By label or group one view a row is enough: other rows of the class are the positives.
+    """
 
     def __init__(
         self,
@@ -154,16 +164,40 @@ class SupCon(Objective):
             )
         self.head = ContrastHead(spec.dims[FUSED], projection, temperature, tempering)
         self.positives = positives
+        self.views = 2 if positives == "id" else 1
+        self.classes_needed = 2 if positives == "label" else 0
 
     def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
         """Loss of all views of the batch as one set."""
-        columns = {"label": batch.labels, "group": batch.groups, "id": batch.ids}
-        keys = columns[self.positives].repeat(len(views))
+        keys = self._keys(batch).repeat(len(views))
         value = losses.sup_con(torch.cat([self.head(view) for view in views]), keys, self.head.scale())
         return Loss(value, {"loss": value.detach()})
 
     def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
-        """Contrastive statistics, and the value ln(N-1) of a loss that learned nothing."""
+        """Contrastive statistics, and the value ln(N-1) of a loss that learned nothing.
+
+        The pairs are the first two views of the rows; of a single view, each row and the next of its class, with rows
+        of other classes as negatives. Where a process has no such pair, they are NaN.
+        """
         candidates = len(views) * len(batch.ids) * world_size() - 1
         collapse = batch.ids.new_tensor(candidates, dtype=torch.float32).log()
-        return self.head.diagnose(views, [batch.ids]) | {"collapse": collapse}
+        if len(views) > 1:
+            return self.head.diagnose(views, [batch.ids]) | {"collapse": collapse}
+        keys, z = self._keys(batch), self.head(views[0])
+        anchors, partners = _pairs(keys)
+        return self.head.describe(z[anchors], z[partners], [keys[anchors]]) | {"collapse": collapse}
+
+    def _keys(self, batch: Batch) -> Tensor:
+        columns = {"label": batch.labels, "group": batch.groups, "id": batch.ids}
+        return columns[self.positives]
+
+
+def _pairs(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row that shares its key with another, beside the next that does; rows of key -1 have no partner."""
+    order = torch.argsort(keys, stable=True)
+    ranked = keys[order]
+    _, numbers, counts = torch.unique(ranked, return_inverse=True, return_counts=True)
+    first, many = (counts.cumsum(0) - counts)[numbers], counts[numbers]
+    following = first + (torch.arange(len(keys), device=keys.device) - first + 1) % many
+    paired = (many > 1) & (ranked != UNLABELLED)
+    return order[paired], order[following[paired]]

@@ -1,0 +1,69 @@
+"""Hand features of signals, vectors and pictures; rows that lack a modality get zeros and are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from counterpoint.evaluate.features import full_windows
+from counterpoint.types import Images, Signal
+
+Float = NDArray[np.float64]
+Windows = Callable[[Float], Float]
+SHORTEST = 16
+"""Elements of the shortest signal that has a spectrum; of a shorter one the values themselves are the features."""
+_GRID = 4
+
+
+def of_windows(signal: Signal, place: str, features: Windows) -> Float:
+    """(B, F) features of whole windows; where the signal has a mask, zeros for rows without it and a column for which.
+
+    Args:
+        signal: each row whole or absent.
+        place: its name, for messages.
+        features: of (B, L, C) windows.
+
+    Raises:
+        ValueError: a row is padded, or no row has the modality.
+    """
+    if signal.mask is None:
+        return features(full_windows(signal, place))
+    present = signal.mask.any(1).cpu()
+    if not bool(present.any()):
+        # The width is that of one window of zeros.
+        empty = Signal(torch.zeros_like(signal.values[:1]))
+        return np.zeros((len(present), features(full_windows(empty, place)).shape[1] + 1))
+    own = features(full_windows(Signal(signal.values[present], signal.mask[present]), place))
+    return _spread(own, present.numpy())
+
+
+def of_vectors(signal: Signal) -> Float:
+    """(B, C) mean over the real elements, (B, C) their standard deviation where there are several, and presence."""
+    values = signal.values.detach().cpu().double().numpy()
+    real: NDArray[np.bool_] = np.ones(values.shape[:2], dtype=np.bool_)
+    if signal.mask is not None:
+        real = np.asarray(signal.mask.cpu().numpy(), np.bool_)
+    weight = (real / np.maximum(real.sum(1, keepdims=True), 1))[:, :, None]
+    mean = (values * weight).sum(1)
+    parts = [mean, real.max(1, keepdims=True).astype(np.float64)]
+    if values.shape[1] > 1:
+        parts.insert(1, np.sqrt((((values - mean[:, None]) ** 2) * weight).sum(1)))
+    return np.concatenate(parts, 1)
+
+
+def of_pictures(images: Images) -> Float:
+    """(B, F) brightness on a grid of 4 by 4: mean and standard deviation over the real pictures, and presence."""
+    rows, count = images.values.shape[:2]
+    grid = F.adaptive_avg_pool2d(images.values.flatten(0, 1).float().mean(1, keepdim=True), _GRID)
+    return of_vectors(Signal(grid.reshape(rows, count, -1), images.mask))
+
+
+def _spread(features: Float, present: NDArray[np.bool_]) -> Float:
+    """Rows of those present, zeros elsewhere, and a column that says which."""
+    out = np.zeros((len(present), features.shape[1] + 1))
+    out[present, :-1], out[present, -1] = features, 1.0
+    return out

@@ -1,0 +1,8 @@
+"""Fusions: the encoded modalities of a row in, one ``Encoded`` out."""
+
+from counterpoint.fusion.base import Fusion, NothingPresentError
+from counterpoint.fusion.concat import Concat
+from counterpoint.fusion.gated import Gated
+from counterpoint.fusion.token_attention import TokenAttention
+
+__all__ = ["Concat", "Fusion", "Gated", "NothingPresentError", "TokenAttention"]

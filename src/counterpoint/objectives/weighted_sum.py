@@ -1,0 +1,135 @@
+"""A weighted sum of objectives, whose weights may rise or fall as the training goes on."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from counterpoint.config import Factory
+from counterpoint.objectives.base import Objective
+from counterpoint.types import Batch, Encoded, Loss, ObjectiveSpec, Prediction
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One objective of a sum.
+
+    Args:
+        objective: what is minimised.
+        weight: of its loss, above 0.
+        schedule: ``ramp_up`` raises the weight from 0 in even steps, ``ramp_down`` lowers it to 0.
+        over: share of the training that the ramp takes, from its first batch on; afterwards the weight stays.
+    """
+
+    objective: Factory[Objective]
+    weight: float = 1.0
+    schedule: Literal["constant", "ramp_up", "ramp_down"] = "constant"
+    over: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"weight is {self.weight}; it must be above 0, or the term left out")
+        if not 0 < self.over <= 1:
+            raise ValueError(f"over is {self.over}; it is a share of the training, above 0 and at most 1")
+
+    def factor(self, step: Tensor, batches: int) -> Tensor:
+        """Factor () on the weight at a batch of the training; 1 where the length of the training is not known.
+
+        Args:
+            step: () batches before this one.
+            batches: of the whole training; 0 if it is not known.
+        """
+        if self.schedule == "constant" or not batches:
+            return torch.ones_like(step, dtype=torch.float64)
+        risen = (step.double() / max(1, round(self.over * batches))).clamp(max=1.0)
+        return risen if self.schedule == "ramp_up" else 1 - risen
+
+
+@final
+class WeightedSum(Objective):
+    """Several objectives on the same views, their losses weighed and added.
+
+    The log has every value of a term under its name, ``ce/accuracy``. ``loss`` in it is the sum at full weights
+    whatever the schedule, so that it compares over the run and checkpoints can be chosen by it; what is minimised is
+    the sum at the weights of the moment, ``NAME/weight`` in the log. A term whose weight is 0 is still computed.
+    """
+
+    def __init__(self, spec: ObjectiveSpec, /, *, terms: dict[str, Term]) -> None:
+        """Build the terms.
+
+        Args:
+            spec: what the model returns, and the names of the classes.
+            terms: name -> objective and weight.
+
+        Raises:
+            ValueError: if there is no term, or a name that a log cannot hold.
+        """
+        super().__init__()
+        strange = [name for name in terms if not _NAME.fullmatch(name)]
+        if not terms or strange:
+            raise ValueError(
+                f"WeightedSum.terms: {strange[0]!r} is no name for the log; use letters, digits, _ and -"
+                if strange
+                else "WeightedSum.terms is empty; give at least one objective"
+            )
+        self.terms = dict(terms)
+        self.objectives = nn.ModuleList(term.objective(spec) for term in terms.values())
+        self.views = max(objective.views for objective in self._parts())
+        self.classes_needed = max(objective.classes_needed for objective in self._parts())
+        self.batches = 0
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def plan(self, batches: int) -> None:
+        """Size the ramps, and tell the terms."""
+        self.batches = batches
+        for objective in self._parts():
+            objective.plan(batches)
+
+    def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
+        """Sum of the terms at the weights of this batch of the training, which the call counts."""
+        value, full = torch.zeros((), device=self.steps.device), []
+        logs: dict[str, Tensor] = {}
+        for (name, term), objective in zip(self.terms.items(), self._parts(), strict=True):
+            loss = objective(views, batch)
+            weight = term.weight * term.factor(self.steps, self.batches)
+            value = value + weight.to(loss.value.dtype) * loss.value
+            full.append(term.weight * loss.value.detach())
+            logs |= {f"{name}/{key}": found for key, found in loss.logs.items()} | {f"{name}/weight": weight}
+        if self.training:
+            self.steps += 1
+        return Loss(value, {"loss": torch.stack(full).sum()} | logs)
+
+    def diagnose(self, views: list[dict[str, Encoded]], batch: Batch) -> dict[str, Tensor]:
+        """What the terms say: as it is where one alone says it, under the term's name where several do.
+
+        ``collapse``, the loss that means nothing is told apart, is the sum at full weights where every term has one.
+        """
+        said = {
+            name: objective.diagnose(views, batch) for name, objective in zip(self.terms, self._parts(), strict=True)
+        }
+        often = Counter(key for found in said.values() for key in found)
+        merged = {
+            key if often[key] == 1 and key != "collapse" else f"{name}/{key}": value
+            for name, found in said.items()
+            for key, value in found.items()
+        }
+        if often["collapse"] == len(said):
+            sums = [self.terms[name].weight * found["collapse"].to(self.steps.device) for name, found in said.items()]
+            merged["collapse"] = torch.stack([value.float() for value in sums]).sum()
+        return merged
+
+    def predict(self, encoded: dict[str, Encoded]) -> Prediction | None:
+        """Class probabilities (B, K) of the first term that predicts."""
+        found = (objective.predict(encoded) for objective in self._parts())
+        return next((prediction for prediction in found if prediction is not None), None)
+
+    def _parts(self) -> list[Objective]:
+        return list(self.objectives)  # type: ignore[arg-type]
