@@ -199,7 +199,7 @@ def simple_probes(features: HandFeatures, seed: int) -> list[tuple[str, Evaluato
     linear = hand_probe(features)
     probes: list[tuple[str, Evaluator]] = [(LAST, linear)] if LAST in features.sets else []
     probes.append((SUMMARY, linear))
-    if LAST not in features.sets:
+    if KERNELS in features.sets or LAST not in features.sets:
         probes += [(SUMMARY, KNN(k=1, metric="euclidean", scale="standard")), (SUMMARY, RandomForest(seed=seed))]
     if LAST in features.sets:
         probes.append((SUMMARY, Boosting(seed=seed)))
