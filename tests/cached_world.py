@@ -43,8 +43,9 @@ class Arrays(Rows):
         views: RunViews = RunViews(),  # noqa: B008
         gain: float = 1.0,
         noise: float = 0.0,
+        length: int = LENGTH,
     ) -> None:
-        self.folder, self.views, self.gain, self.noise = folder, views, gain, noise
+        self.folder, self.views, self.gain, self.noise, self.length = folder, views, gain, noise, length
         self.ids = np.arange(recordings)
         self.labels, self.groups, self.domains = self.ids % 2, self.ids, np.zeros_like(self.ids)
         self.metadata = np.zeros((recordings, 1))
@@ -62,7 +63,8 @@ class Arrays(Rows):
         ]
 
     def recorded(self, modality: str, rows: list[int]) -> Signal:
-        values, mask = torch.zeros(len(rows), LENGTH, CHANNELS), torch.zeros(len(rows), LENGTH, dtype=torch.bool)
+        values = torch.zeros(len(rows), self.length, CHANNELS)
+        mask = torch.zeros(len(rows), self.length, dtype=torch.bool)
         for at, row in enumerate(rows):
             if self.file(modality, row).exists():
                 self.decoded.append(f"{modality}-{row}")
@@ -149,12 +151,12 @@ class Toy(Pretrained):
 
     def extract(self, signal: Signal) -> Features:
         assert signal.mask is not None
-        real = signal.mask.view(len(signal.mask), -1, self.pooling).all(2)
+        real = signal.mask.unflatten(1, (-1, self.pooling)).all(2)
         tokens = torch.zeros(*real.shape, self.width)
         rows = real.any(1)
         self.encoded += int(rows.sum())
         state = self.model((signal.values[rows] - self.offset).to(self._dtype())).float()
-        tokens[rows] = state.view(len(state), -1, self.pooling, self.width).mean(2)
+        tokens[rows] = state.view(len(state), real.shape[1], self.pooling, self.width).mean(2)
         return Features(tokens, real)
 
     def settings(self) -> dict[str, Any]:

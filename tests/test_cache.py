@@ -9,7 +9,9 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cached_world import NAMES, SPEC, Arrays, Toy, write
+from cached_world import NAMES, SPEC, ArrayData, Arrays, Toy, write
+from counterpoint import config
 from counterpoint.cache import CachedRows, DamagedRecord, Record, Records, cached
 from counterpoint.data.base import Draw
 from counterpoint.data.features.dropout import RunViews
@@ -28,8 +31,13 @@ from counterpoint.data.sampling import PassSampler, loader
 from counterpoint.data.weld.medium import Medium, Recorded
 from counterpoint.data.weld.sensor import SensorConfig, SensorFiles
 from counterpoint.data.weld.views import RunFiles, WeldRows, scale_of
+from counterpoint.embed import Subset
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.pretrained.base import Inference
+from counterpoint.objectives import InfoNCE
+from counterpoint.recipe import Evaluation, Recipe, train_cell
+from counterpoint.settings import Monitor, Trainer, Transfer
+from counterpoint.transfer import transfer_cell
 from counterpoint.types import Batch, Features, ImageSpec, Signal
 from toys import Tones
 
@@ -131,9 +139,9 @@ def test_a_missing_modality_is_one_record_that_nothing_was_run_for(tmp_path: Pat
     assert encoder.encoded == RECORDINGS - 2
     assert len(files(tmp_path / "cache")) == RECORDINGS - 1
     # All rows missing, and another length: nothing of the first record may be taken for it.
-    nothing = write(tmp_path / "none", 2, without={"sound": (0, 1)})
-    alone = cached(Arrays(nothing, 2), {"sound": encoder}, tmp_path / "cache", batch_size=2)
-    assert everything(alone).views[0]["sound"][1].shape == (2, 3)  # type: ignore[union-attr]
+    nothing = write(tmp_path / "none", 2, without=dict.fromkeys(NAMES, (0, 1)))
+    alone = cached(Arrays(nothing, 2, length=8), {"sound": encoder}, tmp_path / "cache", batch_size=2)
+    assert everything(alone).views[0]["sound"][1].tolist() == [[False] * 4] * 2  # type: ignore[union-attr]
 
 
 def changed_weight(encoder: Toy) -> None:
@@ -257,6 +265,24 @@ def test_damaged_truncated_exchanged_and_lost_records_are_named_counted_and_comp
     assert encoder.encoded == RECORDINGS + 5
 
 
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.nightly)])
+def test_every_flipped_bit_is_mended_while_reading(
+    count: int, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # nothing here is about a loss of power
+    rows = cached(Arrays(world, RECORDINGS), {"sound": Toy(SPEC)}, tmp_path / "cache", batch_size=RECORDINGS)
+    assert isinstance(rows, CachedRows)
+    before, paths = everything(rows).views[0]["sound"][0], files(tmp_path / "cache")
+    random = np.random.default_rng(1)
+    for _ in range(count):
+        path = paths[random.integers(len(paths))]
+        data = path.read_bytes()
+        path.write_bytes(flipped(data, int(random.integers(8 * len(data)))))
+        assert torch.equal(everything(rows).views[0]["sound"][0], before)
+        assert path.read_bytes() == data
+    assert rows.rebuilt == count
+
+
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(0, 250), tail=st.binary(max_size=20))
 def test_no_file_of_any_bytes_passes_for_a_record(
@@ -280,11 +306,12 @@ def fill_in(world: Path, folder: Path, answers: Any) -> None:
     answers.put(hashlib.sha256(b"".join(view[name][0].numpy().tobytes() for name in NAMES)).hexdigest())  # type: ignore[union-attr]
 
 
-def test_four_processes_fill_one_cold_cache(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [4, pytest.param(8, marks=pytest.mark.nightly)])
+def test_processes_fill_one_cold_cache_together(processes: int, tmp_path: Path) -> None:
     world = write(tmp_path / "data", 24, without={"sound": (3, 17)})
     fork = multiprocessing.get_context("fork")
     answers = fork.Queue()
-    workers = [fork.Process(target=fill_in, args=(world, tmp_path / "cache", answers)) for _ in range(4)]
+    workers = [fork.Process(target=fill_in, args=(world, tmp_path / "cache", answers)) for _ in range(processes)]
     for worker in workers:
         worker.start()
     found = [answers.get(timeout=60) for _ in workers]
@@ -345,6 +372,18 @@ def test_a_full_disk_is_an_error_with_path_needed_and_free_and_leaves_nothing(
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
+def test_a_record_appears_under_its_name_by_a_rename_alone(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, target: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(ValueError, match="Input/output error"):
+        cached(Arrays(world, RECORDINGS), toys(), tmp_path / "cache", batch_size=4)
+    assert not files(tmp_path / "cache")
+
+
 def test_a_full_cache_is_only_read_and_a_cold_one_that_cannot_be_written_is_an_error(
     world: Path, tmp_path: Path
 ) -> None:
@@ -394,6 +433,14 @@ def test_recordings_that_are_equal_share_a_record_and_lengths_may_differ(tmp_pat
     padded = _padded([records.read("aa"), records.read("bb")])
     assert padded.mask.tolist() == [[True, False, False, False], [True] * 4]
     assert padded.tokens.sum(2).tolist() == [[3, 0, 0, 0], [3] * 4]
+
+
+def test_some_of_the_rows_are_cached_as_themselves(world: Path, tmp_path: Path) -> None:
+    encoder, rows = Toy(SPEC), Arrays(world, RECORDINGS)
+    some = cached(Subset(rows, np.array([4, 1])), {"sound": encoder}, tmp_path, batch_size=4, dtype="float32")
+    held = everything(some).views[0]["sound"]
+    assert encoder.encoded == len(files(tmp_path)) == 2
+    assert torch.allclose(held[0], fresh(rows, encoder, "sound").tokens[[4, 1]], atol=1e-6)
 
 
 def test_worker_processes_read_the_same_batches(world: Path, tmp_path: Path) -> None:
@@ -472,3 +519,47 @@ def test_weld_runs_leave_out_what_is_cached_and_show_as_much_of_it_as_before(tmp
     assert torch.equal(photos[0], expected[0])
     assert photos[1].tolist() == [[True] * 2, [False] * 2, [True] * 2]  # type: ignore[union-attr]
     assert [bool(one) for one in rows.content("photos")] == [True, True, True, False, True, True]
+
+
+def recipe_of(world: Path, cache: Path | None, recordings: int = 16) -> Recipe:
+    return Recipe(
+        data=partial(ArrayData, folder=world, recordings=recordings),
+        encoders=dict.fromkeys(NAMES, Toy),
+        objective=InfoNCE,
+        trainer=Trainer(epochs=3, batch_size=8, monitor=Monitor(log_every=1), cache=cache, cache_dtype="float32"),
+        evaluation=Evaluation(transfer=Transfer(fractions=(1.0,), epochs=1, min_steps=2, batch_size=8)),
+    )
+
+
+def decoded(data: ArrayData) -> Counter[str]:
+    return Counter(recording for rows in data.given for recording in rows.decoded)
+
+
+def test_a_run_decodes_every_recording_once_and_learns_the_same_as_without_a_cache(tmp_path: Path) -> None:
+    world = write(tmp_path / "data", 16, without={"sound": (3,)})
+    losses, weights, counts = [], [], []
+    for name, cache in (("plain", None), ("cold", tmp_path / "cache"), ("warm", tmp_path / "cache")):
+        recipe, folder = recipe_of(world, cache), tmp_path / "cell" / name
+        data = recipe.data()
+        assert isinstance(data, ArrayData)
+        task = train_cell(recipe, data, "main", 0, folder)
+        found = transfer_cell(recipe, data, "main", 0, folder)
+        assert len(found) == 2
+        losses.append([record["train/loss"] for record in task.history if "train/loss" in record])
+        weights.append(task.model.state_dict())
+        counts.append(decoded(data))
+    assert len(losses[0]) == 6
+    assert np.allclose(losses[0], losses[1], atol=1e-5)
+    assert losses[1] == losses[2]
+    assert all(torch.equal(weights[1][name], weights[2][name]) for name in weights[1])
+    # Row 0 alone is looked at for random changes, by each of six sets of rows; every other recording is decoded once.
+    others = {name for name in counts[0] if not name.endswith("-0")}
+    assert len(others) == 15 + 14
+    assert min(counts[0].values()) >= 5
+    assert {name: counts[1][name] for name in others} == dict.fromkeys(others, 1)
+    assert not others & counts[2].keys()
+
+
+def test_a_recipe_names_the_cache() -> None:
+    with_cache = config.load({"cache": "~/features", "cache_dtype": "float32"}, Trainer)
+    assert with_cache.cache == Path.home() / "features"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +33,19 @@ class Subset(Rows):
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Read the rows behind the draws."""
         return self.rows.__getitems__([Draw(int(self.index[draw.row]), draw.key) for draw in draws])
+
+    def content(self, modality: str) -> list[str]:
+        """See ``Rows.content``."""
+        content = self.rows.content(modality)
+        return [content[row] for row in self.index.tolist()]
+
+    def recorded(self, modality: str, rows: list[int]) -> Modality:
+        """See ``Rows.recorded``."""
+        return self.rows.recorded(modality, self.index[rows].tolist())
+
+    def without(self, modalities: Sequence[str]) -> Rows:
+        """See ``Rows.without``."""
+        return Subset(self.rows.without(modalities), self.index)
 
 
 def device() -> torch.device:

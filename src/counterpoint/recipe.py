@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from counterpoint import config
+from counterpoint.cache import cached
 from counterpoint.config import Factory
 from counterpoint.data.base import Data, Rows
 from counterpoint.data.batching import refuse_one_class
@@ -64,6 +65,9 @@ ROLES = (
     Evaluator,
 )
 """What a recipe chooses, in the order in which data pass through."""
+
+_DECODED = 16
+"""Recordings decoded at a time to fill a cache: few enough to share out among processes and to hold twice."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,24 @@ def plan(recipe: Recipe, data: Data, fold: str, rows: Rows, objective: Objective
         raise ValueError(f"fold {fold!r}: {error}") from error
 
 
+def keep_features(recipe: Recipe, model: Model, rows: Rows) -> Rows:
+    """Rows with features of the frozen encoders in place of what they read, computed where the cache lacks them.
+
+    Args:
+        recipe: its ``trainer.cache`` says where; without one the rows are returned as they are.
+        model: whose encoders they are.
+        rows: to train on or to embed.
+
+    Raises:
+        ValueError: as ``cached``.
+    """
+    trainer = recipe.trainer
+    if trainer.cache is None:
+        return rows
+    encoders = {name: encoder for name, encoder in model.encoders.items() if isinstance(encoder, Encoder)}
+    return cached(rows, encoders, trainer.cache, batch_size=_DECODED, dtype=trainer.cache_dtype)
+
+
 def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> Task:
     """Train one fold with one seed, going on from what ``folder`` holds.
 
@@ -199,6 +221,7 @@ def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     rows, valid = data.training(fold, "train"), data.training(fold, "valid")
     batches, _ = plan(recipe, data, fold, rows, objective)
     objective.plan(batches)
+    rows, valid = keep_features(recipe, model, rows), keep_features(recipe, model, valid)
     task = Task(
         model,
         objective,

@@ -24,7 +24,7 @@ from counterpoint.evaluate.verdict import shot_lines, transfer_lines
 from counterpoint.log import read_log
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
-from counterpoint.recipe import Recipe, build, load, plan, read, train_cell
+from counterpoint.recipe import Recipe, build, keep_features, load, plan, read, train_cell
 from counterpoint.report import write_report
 from counterpoint.scores import (
     Fold,
@@ -184,7 +184,7 @@ def embed(folder: Path, out: Path, overrides: Sequence[str] = (), plugins: Seque
     changed = read(folder / "recipe.yaml", overrides)
     data = changed.data()
     model, _ = load(cell_folder(folder, fold, seed), data, changed)
-    found = embed_rows(model, data, data.evaluation(data.folds[0], "all"))
+    found = embed_rows(model, data, keep_features(changed, model, data.evaluation(data.folds[0], "all")))
     return f"wrote {len(found)} embeddings of fold {fold}, seed {seed} to {found.save(out)}"
 
 

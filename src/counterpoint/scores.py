@@ -26,7 +26,7 @@ from counterpoint.evaluate.results import (
     unseen_classes,
 )
 from counterpoint.evaluate.verdict import OWN_HEAD, verdict
-from counterpoint.recipe import Recipe, build, load
+from counterpoint.recipe import Recipe, build, keep_features, load
 from counterpoint.transfer import transfer_cell
 
 
@@ -74,6 +74,7 @@ def embed_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
         rows = data.evaluation(fold, split)
         if len(rows):
             # Test comes last, so its probabilities are what is left.
+            rows = keep_features(recipe, model, rows)
             found[split], predicted = embed_and_predict(model, objective, data, rows)
             found[split].save(cell / "embeddings" / split)
     return Embedded(found, predicted if "test" in found else None)
@@ -84,7 +85,10 @@ def judge_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     cell = cell_folder(folder, fold, seed)
     found, predicted = embed_cell(recipe, data, fold, seed, folder)
     untrained, _ = build(recipe, data, seed)
-    before = {s: embed(untrained, data, data.evaluation(fold, s)) for s in ("train", "test")}
+    before = {
+        split: embed(untrained, data, keep_features(recipe, untrained, data.evaluation(fold, split)))
+        for split in ("train", "test")
+    }
     results = []
     if predicted is not None:
         own = predicted.labelled()

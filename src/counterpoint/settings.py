@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, final
 
 
@@ -191,6 +192,9 @@ class Trainer:
         checkpoints: what is saved.
         early_stopping: when to stop before the end; absent for never.
         monitor: what is written down.
+        cache: folder in which features of frozen encoders are kept, so that each recording is decoded and encoded
+            once; absent to run the encoders in every epoch. Recipes, folds and processes may share it.
+        cache_dtype: of the features kept; ``float16`` rounds to 11 bits, by less than one part in 2,000.
     """
 
     epochs: int = 50
@@ -202,6 +206,8 @@ class Trainer:
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     early_stopping: EarlyStopping | None = None
     monitor: Monitor = field(default_factory=Monitor)
+    cache: Path | None = None
+    cache_dtype: Literal["float16", "float32"] = "float16"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate"):

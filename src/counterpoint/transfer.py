@@ -17,7 +17,7 @@ from counterpoint.embed import Subset, predict
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.model import Model
 from counterpoint.objectives import CrossEntropy
-from counterpoint.recipe import Recipe, build, load
+from counterpoint.recipe import Recipe, build, keep_features, load
 from counterpoint.settings import Checkpoints, Monitor, Optimizer, Trainer, Transfer
 from counterpoint.types import UNLABELLED
 
@@ -67,7 +67,7 @@ def transfer_cell(
             if not stem.with_name(stem.name + ".parquet").is_file():
                 LOG.info("fine-tuning, %s, on %g %% of the labels", start, 100 * fraction)
                 model, classifier = _fine_tune(recipe, settings, data, subset, start, seed, cell)
-                predict(model, classifier, data, test).save(stem)
+                predict(model, classifier, data, keep_features(recipe, model, test)).save(stem)
             results[fraction, start] = Embeddings.load(stem)
     return results
 
@@ -83,6 +83,7 @@ def _fine_tune(
     pretrained = start == "pretrained"
     if pretrained:
         model.load_state_dict(load(cell, data, recipe)[0].state_dict())
+    rows = keep_features(recipe, model, rows)
     trainer = _trainer(recipe, settings, rows)
     task = Task(
         model,
