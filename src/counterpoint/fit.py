@@ -94,6 +94,8 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        # Frozen backbones are in eval mode on purpose.
+        warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
         trainer.fit(
             task,
             datamodule=Streams(task, rows, valid, settings, seed),
