@@ -195,11 +195,12 @@ def import_(
 @_complain
 def generate(
     kind: Annotated[
-        Literal["bearings", "stays"], typer.Argument(help="bearings: a fleet; stays: patients in intensive care.")
+        Literal["bearings", "stays", "welds"],
+        typer.Argument(help="bearings: a fleet; stays: patients in intensive care; welds: runs of a welding robot."),
     ],
     destination: Annotated[Path, typer.Argument(help="Folder to write to.")],
     seed: Annotated[int, typer.Option(help="Of the simulator.")] = 0,
-    count: Annotated[int | None, typer.Option(help="How many; 24 bearings, 1000 stays by default.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many; 24 bearings, 1000 stays, 96 welds by default.")] = None,
     layout: Annotated[
         Literal["long", "physionet2012", "folder"] | None,
         typer.Option(help="Of stays: a long table (default), a text file a stay, or a Parquet file a stay."),
@@ -215,7 +216,13 @@ def generate(
         print(f"wrote {written}")
         return
     if layout is not None:
-        raise typer.BadParameter("stays have layouts, bearings have none", param_hint="--layout")
+        raise typer.BadParameter(f"stays have layouts, {kind} have none", param_hint="--layout")
+    if kind == "welds":
+        from counterpoint.data.synthetic.welds import generate as generate_welds
+
+        runs = 96 if count is None else count
+        print(f"wrote {generate_welds(destination, runs=runs, configurations=max(24, runs // 4), seed=seed)}")
+        return
     from counterpoint.data.synthetic.bearings import generate as generate_bearings
 
     print(f"wrote {generate_bearings(destination, bearings=24 if count is None else count, seed=seed)}")
