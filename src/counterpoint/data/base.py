@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from counterpoint.data.splits import Fold
 from counterpoint.types import Batch, Modality, Spec
 
 SplitName = Literal["train", "valid", "test", "all"]
@@ -103,6 +104,19 @@ class Data(ABC):
     classes: tuple[str, ...]
     folds: tuple[str, ...]
     names: tuple[str, ...]
+    _folds: dict[str, Fold]
+
+    def _fold(self, name: str) -> Fold:
+        """The parts of a fold, of a reader that keeps its divisions in ``_folds``."""
+        if name not in self._folds:
+            raise ValueError(f"no fold {name!r}; there are {', '.join(self._folds)}")
+        return self._folds[name]
+
+    def _part(self, fold: str, split: SplitName) -> Int:
+        """Rows of the table that make a split of a fold."""
+        parts = self._fold(fold)._asdict() | {"all": np.arange(len(self.names))}
+        rows: Int = parts[split]
+        return rows
 
     @abstractmethod
     def training(self, fold: str, split: SplitName) -> Rows:

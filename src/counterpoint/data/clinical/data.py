@@ -22,7 +22,7 @@ from counterpoint.data.clinical.stays import MODALITY, SHOWN, Cells, StayReader
 from counterpoint.data.clinical.views import EventViews, StayRows
 from counterpoint.data.labelling import ordered
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
-from counterpoint.data.splits import ByGroup, Fold, Split, text
+from counterpoint.data.splits import ByGroup, Split, text
 from counterpoint.keys import Int
 from counterpoint.types import EventSpec
 
@@ -179,16 +179,6 @@ class Clinical(Data):
             train = self._fold(fold).train
             self._scales[fold] = standardise(self._store, self._variables, train, self._config, self._given)
         return self._scales[fold]
-
-    def _fold(self, name: str) -> Fold:
-        if name not in self._folds:
-            raise ValueError(f"no fold {name!r}; there are {', '.join(self._folds)}")
-        return self._folds[name]
-
-    def _part(self, fold: str, split: SplitName) -> Int:
-        parts = self._fold(fold)._asdict() | {"all": np.arange(len(self.names))}
-        rows: Int = parts[split]
-        return rows
 
     @cached_property
     def _fingerprints(self) -> list[dict[str, Any]]:

@@ -19,9 +19,8 @@ from counterpoint.data.features.rows import Block, FeatureRows, standardised
 from counterpoint.data.features.sources import FeatureSource, gather, joined_ids
 from counterpoint.data.labelling import Labelling, indices, measured, ordered
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
-from counterpoint.data.splits import ByGroup, Fold, Split, Value, text
+from counterpoint.data.splits import ByGroup, Split, Value, text
 from counterpoint.data.tables import Table, read_table
-from counterpoint.keys import Int
 
 _PLAIN = RunViews()
 _YES = {"true", "yes", "1"}
@@ -198,16 +197,6 @@ class FeatureTables(Data):
                 name: standardised(name, block, train, self._clip) for name, block in self._blocks.items()
             }
         return self._scaled[fold]
-
-    def _fold(self, name: str) -> Fold:
-        if name not in self._folds:
-            raise ValueError(f"no fold {name!r}; there are {', '.join(self._folds)}")
-        return self._folds[name]
-
-    def _part(self, fold: str, split: SplitName) -> Int:
-        parts = self._fold(fold)._asdict() | {"all": np.arange(len(self.names))}
-        rows: Int = parts[split]
-        return rows
 
     @cached_property
     def _fingerprints(self) -> list[dict[str, Any]]:

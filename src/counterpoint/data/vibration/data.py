@@ -16,7 +16,7 @@ from counterpoint.data.audit import audit, content_values
 from counterpoint.data.base import Data, Rows, SplitName
 from counterpoint.data.labelling import ordered
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
-from counterpoint.data.splits import ByGroup, Fold, Split, text
+from counterpoint.data.splits import ByGroup, Split, text
 from counterpoint.data.vibration.recordings import (
     MODALITY,
     Catalogue,
@@ -183,16 +183,6 @@ class Vibration(Data):
             digests = {Path(path): entry["sha256"] for path, entry in self._fingerprints.items()}
             source = flat_store(self._loading.cache, catalogue.recordings, self._signal, digests)
         return catalogue.reject(self._ledger, source.rejected), source
-
-    def _fold(self, name: str) -> Fold:
-        if name not in self._folds:
-            raise ValueError(f"no fold {name!r}; there are {', '.join(self._folds)}")
-        return self._folds[name]
-
-    def _part(self, fold: str, split: SplitName) -> Int:
-        parts = self._fold(fold)._asdict() | {"all": np.arange(len(self.names))}
-        rows: Int = parts[split]
-        return rows
 
     def _signals(self, rows: Int) -> Int:
         return np.flatnonzero(np.isin(self._source.recordings, rows))

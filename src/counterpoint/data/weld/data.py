@@ -16,14 +16,13 @@ from counterpoint.data.audit import audit, content_values
 from counterpoint.data.base import Data, Rows, SplitName
 from counterpoint.data.features.dropout import RunViews
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
-from counterpoint.data.splits import ByGroup, Fold, Split, text
+from counterpoint.data.splits import ByGroup, Split, text
 from counterpoint.data.weld.audio import AudioConfig, AudioFiles
 from counterpoint.data.weld.media import PhotoConfig, PhotoFiles, VideoConfig, VideoFiles
 from counterpoint.data.weld.medium import Medium, UnreadableFile
 from counterpoint.data.weld.runs import Catalogue, WeldLabels, list_runs
 from counterpoint.data.weld.sensor import SensorConfig, SensorFiles
 from counterpoint.data.weld.views import Float, RunFiles, Scale, WeldRows, scale_of
-from counterpoint.keys import Int
 
 ModalityName = Literal["video", "photos", "audio", "sensor"]
 SENSOR = "sensor"
@@ -213,16 +212,6 @@ class WeldRuns(Data):
         if not len(having):
             raise ValueError(f"fold {fold!r}: none of {len(train)} training runs has a sensor table; leave sensor out")
         return {SENSOR: scale_of(self._source.levels[SENSOR][having])}
-
-    def _fold(self, name: str) -> Fold:
-        if name not in self._folds:
-            raise ValueError(f"no fold {name!r}; there are {', '.join(self._folds)}")
-        return self._folds[name]
-
-    def _part(self, fold: str, split: SplitName) -> Int:
-        parts = self._fold(fold)._asdict() | {"all": np.arange(len(self.names))}
-        rows: Int = parts[split]
-        return rows
 
     @cached_property
     def _fingerprints(self) -> list[dict[str, Any]]:
