@@ -23,6 +23,7 @@ from counterpoint.types import Batch, Events, EventSpec, Modality, Signal, Signa
 
 VARIABLES = 5
 NAMES = ("HR", "Na", "K", "pH", "Age")
+SPEC = EventSpec(NAMES, 5, 6)
 Stay = list[list[tuple[int, float]]]
 """Sets in the order of time, each of events (code, value)."""
 
@@ -67,10 +68,10 @@ def looped(stay: Stay) -> NDArray[np.float64]:
 @given(STAYS)
 def test_statistics_are_those_of_a_loop_over_stays(stays: list[Stay]) -> None:
     events = packed(stays)
-    got = event_statistics(events, VARIABLES, "events")
+    got = event_statistics(events, SPEC, "events")
     assert got.shape == (len(stays), 6 * VARIABLES)
     np.testing.assert_allclose(got, np.stack([looped(stay) for stay in stays]), atol=1e-12)
-    last = last_values(events, VARIABLES, "events")
+    last = last_values(events, SPEC, "events")
     np.testing.assert_array_equal(last, got[:, 3 * VARIABLES : 4 * VARIABLES])
 
 
@@ -78,21 +79,21 @@ def test_statistics_are_those_of_a_loop_over_stays(stays: list[Stay]) -> None:
 @given(STAYS, st.randoms(use_true_random=False))
 def test_neither_the_order_within_a_set_nor_the_other_rows_change_a_row(stays: list[Stay], random: object) -> None:
     shuffled = [[random.sample(one, len(one)) for one in stay] for stay in stays]  # type: ignore[attr-defined]
-    whole = event_statistics(packed(stays), VARIABLES, "events")
-    np.testing.assert_allclose(event_statistics(packed(shuffled), VARIABLES, "events"), whole, atol=1e-12)
-    alone = np.concatenate([event_statistics(packed([stay]), VARIABLES, "events") for stay in stays])
+    whole = event_statistics(packed(stays), SPEC, "events")
+    np.testing.assert_allclose(event_statistics(packed(shuffled), SPEC, "events"), whole, atol=1e-12)
+    alone = np.concatenate([event_statistics(packed([stay]), SPEC, "events") for stay in stays])
     np.testing.assert_allclose(alone, whole, atol=1e-12)
 
 
 def test_what_a_row_lacks_is_the_mean_and_its_count_tells() -> None:
-    got = event_statistics(packed([[], [[(1, 0.0)]]]), VARIABLES, "events")
+    got = event_statistics(packed([[], [[(1, 0.0)]]]), SPEC, "events")
     assert not got[0].any()
     assert np.flatnonzero(got[1]).tolist() == [5 * VARIABLES + 1], "a measured mean differs by its count alone"
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labs: 2 events hold NaN or infinity"):
-        event_statistics(packed([[[(0, float("nan")), (1, float("inf")), (2, 1.0)]]]), VARIABLES, "labs")
+        event_statistics(packed([[[(0, float("nan")), (1, float("inf")), (2, 1.0)]]]), SPEC, "labs")
 
 
 class Stays(Rows):

@@ -93,8 +93,8 @@ def _features(view: Mapping[str, Modality], specs: Mapping[str, Spec], kernels: 
         if isinstance(values, Events):
             assert isinstance(spec, EventSpec)
             own = {
-                SUMMARY: event_statistics(values, len(spec.variables), modality),
-                LAST: last_values(values, len(spec.variables), modality),
+                SUMMARY: event_statistics(values, spec, modality),
+                LAST: last_values(values, spec, modality),
             }
         else:
             own = _regular(values, modality, kernels)
