@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 from pathlib import Path
 
 _STATM = Path("/proc/self/statm")
-_PAGE = 4096
 SLACK = 256 * 2**20
 """Growth in bytes before anything is given back; a call costs up to a tenth of a second."""
 
@@ -34,4 +34,4 @@ class Heap:
 
 def resident() -> int:
     """Bytes of memory that the process holds; 0 where the system does not tell."""
-    return int(_STATM.read_text(encoding="ascii").split()[1]) * _PAGE if _STATM.is_file() else 0
+    return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") if _STATM.is_file() else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -117,6 +117,16 @@ class Data(ABC):
         parts = self._fold(fold)._asdict() | {"all": np.arange(len(self.names))}
         rows: Int = parts[split]
         return rows
+
+    def _divided(self, labels: Mapping[str, int]) -> dict[str, Any]:
+        """What the accounts of all readers share: rows of each class, specs, rows of each part of each fold."""
+        return {
+            "classes": {name: labels[name] for name in self.classes},
+            "specs": {name: spec._asdict() for name, spec in self.specs.items()},
+            "folds": {
+                name: {part: len(rows) for part, rows in fold._asdict().items()} for name, fold in self._folds.items()
+            },
+        }
 
     @abstractmethod
     def training(self, fold: str, split: SplitName) -> Rows:

@@ -136,11 +136,7 @@ class Clinical(Data):
                 "unlabelled": labels[""],
                 "quarantined": quarantine["rejected"],
             },
-            "classes": {name: labels[name] for name in self.classes},
-            "specs": {name: spec._asdict() for name, spec in self.specs.items()},
-            "folds": {
-                name: {part: len(rows) for part, rows in fold._asdict().items()} for name, fold in self._folds.items()
-            },
+            **self._divided(labels),
             "quarantine": quarantine["rejections"],
             "events": self._found(),
         }

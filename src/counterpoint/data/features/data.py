@@ -173,11 +173,7 @@ class FeatureTables(Data):
                 "unlabelled": labels[""],
                 "quarantined": quarantine["rejected"],
             },
-            "classes": {name: labels[name] for name in self.classes},
-            "specs": {name: spec._asdict() for name, spec in self.specs.items()},
-            "folds": {
-                name: {part: len(rows) for part, rows in fold._asdict().items()} for name, fold in self._folds.items()
-            },
+            **self._divided(labels),
             "clipped": {fold: self._clipped(fold) for fold in self.folds},
             "quarantine": quarantine["rejections"],
         }

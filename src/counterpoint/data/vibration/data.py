@@ -151,11 +151,7 @@ class Vibration(Data):
                 "quarantined": len(quarantine["rejections"]),
                 "windows without spread": self._reader.flat,
             },
-            "classes": {name: labels[name] for name in self.classes},
-            "specs": {name: spec._asdict() for name, spec in self.specs.items()},
-            "folds": {
-                name: {part: len(rows) for part, rows in fold._asdict().items()} for name, fold in self._folds.items()
-            },
+            **self._divided(labels),
             "quarantine": quarantine["rejections"],
         }
 

@@ -194,11 +194,7 @@ class WeldRuns(Data):
                 "damaged and masked": len(self._masked),
                 "quarantined": quarantine["rejected"],
             },
-            "classes": {name: labels[name] for name in self.classes},
-            "specs": {name: spec._asdict() for name, spec in self.specs.items()},
-            "folds": {
-                name: {part: len(rows) for part, rows in fold._asdict().items()} for name, fold in self._folds.items()
-            },
+            **self._divided(labels),
             "quarantine": quarantine["rejections"],
             "masked": self._masked,
         }
