@@ -15,7 +15,7 @@ from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.memory import Heap
 from counterpoint.model import FUSED, Model
 from counterpoint.objectives import CrossEntropy, Objective
-from counterpoint.types import Batch, Encoded, Modality
+from counterpoint.types import Batch, Encoded, Modality, moved
 
 Int = NDArray[np.int64]
 
@@ -59,7 +59,7 @@ def encode(model: Model, rows: Rows, batch_size: int) -> Iterator[dict[str, Enco
     model = model.to(place).eval()
     heap = Heap()
     for batch in loader(rows, PassSampler(rows, batch_size=batch_size)):
-        view = {name: _to(modality, place) for name, modality in batch.views[0].items()}
+        view = {name: moved(modality, place) for name, modality in batch.views[0].items()}
         with torch.inference_mode():
             encoded: dict[str, Encoded] = model(view)
         yield encoded
@@ -123,8 +123,3 @@ def _embeddings(values: Tensor, data: Data, rows: Rows) -> Embeddings:
         classes=data.classes,
         names=data.names,
     )
-
-
-def _to(modality: Modality, place: torch.device) -> Modality:
-    parts = (None if part is None else part.to(place) for part in modality)
-    return type(modality)(*parts)  # type: ignore[arg-type]

@@ -101,6 +101,7 @@ class Recipe:
         encoders: one a modality, by the modality's name.
         objective: what is minimised.
         fusion: how the modalities become one embedding.
+        fused: modalities that make it; empty for all. The others are encoded beside it, as the sentences of a clip.
         optimizer: rates and their schedule.
         trainer: epochs, batches, devices, checkpoints.
         evaluation: how the embeddings are judged.
@@ -111,6 +112,7 @@ class Recipe:
     encoders: dict[str, Factory[Encoder]]
     objective: Factory[Objective]
     fusion: Factory[Fusion] = Concat
+    fused: list[str] = field(default_factory=list)
     optimizer: Optimizer = field(default_factory=Optimizer)
     trainer: Trainer = field(default_factory=Trainer)
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -155,7 +157,7 @@ def build(
         objective: in place of the recipe's, as fine-tuning needs.
     """
     torch.manual_seed(seed)
-    model = build_model(data.specs, recipe.encoders, recipe.fusion)
+    model = build_model(data.specs, recipe.encoders, recipe.fusion, recipe.fused)
     return model, (objective or recipe.objective)(ObjectiveSpec(model.dims, model.latents, data.classes, data.specs))
 
 

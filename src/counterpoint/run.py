@@ -193,7 +193,7 @@ def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
     transferred: list[Result] = []
     shots: list[Result] = []
     for fold in data.folds:
-        hand = Fold(data, fold)
+        hand = Fold(data, fold, recipe.fused)
         if data.classes:
             judged += judge_fold(hand, folder)
         for seed in recipe.seeds:

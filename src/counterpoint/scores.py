@@ -40,9 +40,10 @@ class Embedded(NamedTuple):
 class Fold:
     """A fold of the data and its hand features, which are computed when first asked for, and once."""
 
-    def __init__(self, data: Data, name: str) -> None:
-        """Take the fold ``name`` of ``data``."""
+    def __init__(self, data: Data, name: str, fused: Sequence[str] = ()) -> None:
+        """Take the fold ``name`` of ``data``, and of its modalities those that make the embedding, or all."""
         self.data, self.name = data, name
+        self.specs = {modality: data.specs[modality] for modality in fused or data.specs}
 
     @cached_property
     def train(self) -> HandFeatures:
@@ -57,7 +58,7 @@ class Fold:
     def _features(self, split: SplitName) -> HandFeatures:
         rows = self.data.evaluation(self.name, split)
         batches = loader(rows, PassSampler(rows, batch_size=256))
-        return hand_features(rows, batches, specs=self.data.specs, classes=self.data.classes, names=self.data.names)
+        return hand_features(rows, batches, specs=self.specs, classes=self.data.classes, names=self.data.names)
 
 
 def cell_folder(folder: Path, fold: str, seed: int) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, device
 
 UNLABELLED = -1
 """The label of a row whose class is not known. Never a class of its own."""
@@ -63,6 +63,16 @@ class Images(NamedTuple):
     mask: Tensor | None = None
 
 
+class Text(NamedTuple):
+    """One modality of a batch that is language.
+
+    Attributes:
+        sentences: B of them; "" for a row that has none. Its encoder knows how they become tokens.
+    """
+
+    sentences: tuple[str, ...]
+
+
 class Features(NamedTuple):
     """What the frozen part of an encoder makes of a modality, computed once and kept.
 
@@ -75,14 +85,20 @@ class Features(NamedTuple):
     mask: Tensor
 
 
-Modality: TypeAlias = Signal | Events | Images | Features
+Modality: TypeAlias = Signal | Events | Images | Text | Features
+
+
+def moved(modality: Modality, place: device) -> Modality:
+    """The same modality with its tensors on a device; ``Batch``es are moved by Lightning."""
+    parts = (part.to(place) if isinstance(part, Tensor) else part for part in modality)
+    return type(modality)(*parts)  # type: ignore[arg-type]
 
 
 class Batch(NamedTuple):
     """What a loader yields.
 
     Attributes:
-        views: one dict a view, modality name -> signal or events. Row i of every view comes from recording ``ids[i]``.
+        views: one dict a view, modality name -> what was recorded of it; row i of each is of recording ``ids[i]``.
         labels: (B,) int64 class index, ``UNLABELLED`` where none is known.
         groups: (B,) int64, what never stands on both sides of a split: a bearing, a patient, a plate.
         domains: (B,) int64, the operating condition: a load, a site.
@@ -183,7 +199,17 @@ class ImageSpec(NamedTuple):
     rate: float
 
 
-Spec: TypeAlias = SignalSpec | EventSpec | ImageSpec
+class TextSpec(NamedTuple):
+    """What an encoder of sentences must know of its modality before it is built.
+
+    Attributes:
+        words: of the longest sentence.
+    """
+
+    words: int
+
+
+Spec: TypeAlias = SignalSpec | EventSpec | ImageSpec | TextSpec
 
 
 class ObjectiveSpec(NamedTuple):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from counterpoint.cache.records import Record, Records
 from counterpoint.data.base import Rows
 from counterpoint.encoders.pretrained.base import Pretrained
-from counterpoint.types import Modality
+from counterpoint.types import Modality, moved
 
 LOG = logging.getLogger("counterpoint")
 
@@ -85,16 +85,12 @@ def _decoded(
 def _encode(rows: Rows, column: Column, records: Records, some: list[int], modality: Modality, replace: bool) -> None:
     place = device_of(column.encoder)
     with torch.no_grad():
-        features = column.encoder.backbone(_to(modality, place))
+        features = column.encoder.backbone(moved(modality, place))
     for row, tokens, mask in zip(some, features.tokens.cpu(), features.mask.cpu(), strict=True):
         try:
             records.write(column.keys[row], Record(tokens, mask), replace=replace)
         except FloatingPointError as error:
             raise ValueError(f"{column.name} of recording {rows.ids[row]}: {error}") from error
-
-
-def _to(modality: Modality, place: torch.device) -> Any:
-    return type(modality)(*(None if part is None else part.to(place) for part in modality))  # type: ignore[arg-type]
 
 
 def device_of(encoder: Pretrained) -> torch.device:

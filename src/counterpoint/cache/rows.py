@@ -16,7 +16,7 @@ from counterpoint.cache.records import DamagedRecord, Precision, Record, Records
 from counterpoint.data.base import Draw, Rows
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.pretrained.base import Pretrained
-from counterpoint.types import Batch, Events, Features, Modality
+from counterpoint.types import Batch, Events, Features, Modality, Text
 
 LOG = logging.getLogger("counterpoint")
 _TRIED = 4
@@ -162,6 +162,6 @@ def _padded(some: Sequence[Record]) -> Features:
 
 def _parts(name: str, modality: Modality) -> tuple[Tensor, Tensor]:
     """Values (B, L, ...) and mask (B, L) of what a frozen encoder reads."""
-    assert not isinstance(modality, Events | Features), f"{name} is {type(modality).__name__}"
+    assert not isinstance(modality, Events | Text | Features), f"{name} is {type(modality).__name__}"
     values, mask = modality
     return values, torch.ones(values.shape[:2], dtype=torch.bool) if mask is None else mask

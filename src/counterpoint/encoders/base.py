@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from counterpoint.types import Encoded, EventSpec, ImageSpec, SignalSpec, Spec
+from counterpoint.types import Encoded, EventSpec, ImageSpec, SignalSpec, Spec, TextSpec
 
 
 class Encoder(nn.Module, ABC):
@@ -30,7 +30,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, modality: Any) -> Encoded:
-        """Encode a ``Signal``, looking only at elements whose mask is True, or ``Events``, as ``reads`` says."""
+        """Encode a ``Signal``, looking only at elements whose mask is True, or what else ``reads`` says."""
 
 
 def check_kind(place: str, spec: Spec, factory: Callable[..., Encoder]) -> None:
@@ -47,7 +47,12 @@ def check_kind(place: str, spec: Spec, factory: Callable[..., Encoder]) -> None:
     made = factory.func if isinstance(factory, partial) else factory
     if not (isinstance(made, type) and issubclass(made, Encoder)) or isinstance(spec, made.reads):
         return
-    kinds: dict[type, str] = {SignalSpec: "regular signals", EventSpec: "irregular events", ImageSpec: "pictures"}
+    kinds: dict[type, str] = {
+        SignalSpec: "regular signals",
+        EventSpec: "irregular events",
+        ImageSpec: "pictures",
+        TextSpec: "sentences",
+    }
     raise ValueError(
         f"{place}: {made.__name__} reads {kinds[made.reads[0]]} and the modality brings {kinds[type(spec)]}; "
         "`counterpoint show Encoder` lists what there is"

@@ -61,7 +61,7 @@ def hand_features(
     Args:
         rows: of ``Data.evaluation``.
         batches: of all those rows in their order, one view each.
-        specs: what the data say of each modality.
+        specs: what the data say of each modality to look at; others are left out.
         classes: names of the classes.
         names: of the recordings by id.
         kernels: the random kernels, the same for every split.
@@ -88,7 +88,7 @@ def hand_features(
 def _features(view: Mapping[str, Modality], specs: Mapping[str, Spec], kernels: RandomKernels) -> dict[str, Float]:
     """Feature sets of a batch, of all modalities side by side."""
     parts: dict[str, list[Float]] = {}
-    for modality in sorted(view):
+    for modality in sorted(specs):
         values, spec = view[modality], specs[modality]
         if isinstance(values, Events):
             assert isinstance(spec, EventSpec)

@@ -17,10 +17,12 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         views: how many views of a row the objective needs.
+        pairs: outputs of the model that it compares with each other, by name: ``("fused", "text")``.
         classes_needed: how many classes the training rows must have for it to learn anything.
     """
 
     views: int = 2
+    pairs: tuple[tuple[str, str], ...] = ()
     classes_needed: int = 0
 
     def plan(self, batches: int) -> None:
@@ -37,3 +39,11 @@ class Objective(nn.Module, ABC):
     def predict(self, encoded: dict[str, Encoded]) -> Prediction | None:
         """Class probabilities (B, K) of the encoded rows; None from an objective that predicts nothing."""
         return None
+
+    def project(self, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
+        """The outputs in ``pairs``, brought to the space in which they are compared."""
+        return {}
+
+    def similarity(self, a: Encoded, b: Encoded) -> Tensor:
+        """Similarities (Na, Nb) of rows in that space, each of which hangs on its two rows alone."""
+        raise ValueError(f"{type(self).__name__} compares no modalities with each other")

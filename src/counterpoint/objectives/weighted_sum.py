@@ -82,6 +82,7 @@ class WeightedSum(Objective):
         self.terms = dict(terms)
         self.objectives = nn.ModuleList(term.objective(spec) for term in terms.values())
         self.views = max(objective.views for objective in self._parts())
+        self.pairs = next((objective.pairs for objective in self._parts() if objective.pairs), ())
         self.classes_needed = max(objective.classes_needed for objective in self._parts())
         self.batches = 0
         self.steps: Tensor
@@ -130,6 +131,15 @@ class WeightedSum(Objective):
         """Class probabilities (B, K) of the first term that predicts."""
         found = (objective.predict(encoded) for objective in self._parts())
         return next((prediction for prediction in found if prediction is not None), None)
+
+    def project(self, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
+        """Of the first term that compares modalities."""
+        return next((o.project(encoded) for o in self._parts() if o.pairs), {})
+
+    def similarity(self, a: Encoded, b: Encoded) -> Tensor:
+        """Of the first term that compares modalities."""
+        comparing = [objective for objective in self._parts() if objective.pairs]
+        return comparing[0].similarity(a, b) if comparing else super().similarity(a, b)
 
     def _parts(self) -> list[Objective]:
         return list(self.objectives)  # type: ignore[arg-type]
