@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoint.data.audit import audit, content_values
-from counterpoint.data.splits import Fold
+from counterpoint.data.audit import MEANT, audit, content_values
+from counterpoint.data.splits import Fold, KnownGroups
 
 FOLD = Fold(np.arange(0, 60), np.arange(60, 80), np.arange(80, 100))
 
@@ -46,6 +46,13 @@ def test_the_sentence_counts_values_and_recordings() -> None:
         "train and test share 1 of group over 75 recordings: a",
         "valid and test share 1 of group over 35 recordings: a",
     ]
+
+
+def test_groups_that_a_split_says_are_shared_are_told_and_marked_and_nothing_else_is() -> None:
+    same = ["a"] * 100
+    found = audit(KnownGroups(*FOLD), {"group": same, "id": same})
+    assert [sentence.endswith(MEANT) for sentence in found] == [True, False] * 3
+    assert [sentence.removesuffix(MEANT) for sentence in found] == audit(FOLD, {"group": same, "id": same})
 
 
 def test_equal_contents_carry_the_name_of_the_first() -> None:

@@ -367,7 +367,7 @@ def test_audit_finds_shared_groups_and_copies_under_another_name(tmp_path: Path)
         split=ByValue(column="table", train=["a"], test=["b"], valid=0, shared_groups="report"),
     )
     assert data.audit("main") == [
-        "train and test share 2 of group over 20 recordings: w0, w1",
+        "train and test share 2 of group over 20 recordings: w0, w1 (shared_groups: report)",
         "train and test share 1 of content over 2 recordings: samples of p1",
     ]
     with pytest.raises(ValueError, match="no fold 'other'; there are main"):

@@ -14,10 +14,10 @@ from counterpoint.data.base import Draw
 from counterpoint.data.sampling import stream_length
 from counterpoint.fit import fit
 from counterpoint.log import read_log
-from counterpoint.settings import Checkpoints, EarlyStopping, Hardware, Monitor, Optimizer, Trainer
-from counterpoint.task import NonFiniteLossError, Task, schedule
+from counterpoint.settings import Checkpoints, EarlyStopping, Hardware, Monitor, Trainer
+from counterpoint.task import NonFiniteLossError, Task
 from counterpoint.types import Batch, Signal
-from toys import Tones, toy_model, toy_task
+from toys import Tones, toy_task
 
 
 def train(folder: Path, settings: Trainer, rows: Tones | None = None) -> Task:
@@ -112,23 +112,3 @@ def test_a_loss_that_is_no_number_stops_before_anything_is_saved(tmp_path: Path)
     newest, _ = newest_valid(tmp_path / "checkpoints")
     if newest is not None:
         assert all(bool(torch.isfinite(value).all()) for value in load(newest)["state_dict"].values())
-
-
-def test_the_schedule_by_hand() -> None:
-    cosine = schedule(Optimizer(warmup=0.1), 100, freeze=0.0)
-    assert [cosine(0), cosine(9), cosine(10), cosine(55), cosine(100)] == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.0])
-    frozen = schedule(Optimizer(warmup=0.0, schedule="constant"), 100, freeze=0.3)
-    assert [frozen(29), frozen(30), frozen(99)] == [0.0, 1.0, 1.0]
-
-
-def test_norms_and_biases_are_not_decayed() -> None:
-    task = toy_task(10)
-    model, objective = toy_model()
-    plain = [p for p in (*model.parameters(), *objective.parameters()) if p.ndim < 2 and p.requires_grad]
-
-    class Stub:
-        precision = "32-true"
-
-    task._trainer = Stub()  # type: ignore[assignment]
-    groups = task.configure_optimizers()["optimizer"].param_groups
-    assert sum(len(g["params"]) for g in groups if g["weight_decay"] == 0) == len(plain)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from counterpoint.evaluate.features import summary_statistics
-from counterpoint.evaluate.hand_sets import of_pictures, of_vectors, of_windows
+from counterpoint.evaluate.hand_sets import of_maps, of_pictures, of_vectors, of_windows
 from counterpoint.types import Images, Signal
 
 
@@ -34,6 +34,22 @@ def test_vectors() -> None:
     assert of_vectors(one).tolist() == [[1, 2, 1], [0, 0, 0]]
     several = Signal(torch.tensor([[[1.0], [3.0], [100.0]]]), torch.tensor([[True, True, False]]))
     assert of_vectors(several).tolist() == [[2, 1, 1]]
+
+
+def test_maps_of_any_length() -> None:
+    values = torch.randn(3, 40, 16, generator=torch.Generator().manual_seed(1)) - 3
+    mask = torch.ones(3, 40, dtype=torch.bool)
+    mask[1, 25:] = False
+    mask[2] = False
+    values[~mask] = torch.nan
+    found = of_maps(Signal(values, mask))
+    for row, length in ((0, 40), (1, 25)):
+        own = values[row, :length].double().numpy()
+        expected = [own.mean(0), own.std(0), own.max(0), np.abs(own[1:] - own[:-1]).mean(0), [1.0]]
+        np.testing.assert_allclose(found[row], np.concatenate(expected), rtol=1e-9)
+    assert (found[2] == 0).all()
+    whole = of_maps(Signal(values[:1]))
+    np.testing.assert_allclose(whole, found[:1], rtol=1e-12)
 
 
 def test_pictures() -> None:

@@ -13,8 +13,8 @@ SOURCE = ROOT / "src" / "counterpoint"
 FILES = sorted(path for path in SOURCE.rglob("*.py"))
 
 LADDER = [
-    {"types", "settings", "keys", "log", "memory", "ragged"},
-    {"losses", "transforms", "encoders", "fusion", "config"},
+    {"types", "rates", "keys", "log", "memory", "ragged"},
+    {"settings", "losses", "transforms", "encoders", "fusion", "config"},
     {"data"},
     {"model", "cache"},
     {"objectives"},
@@ -23,12 +23,12 @@ LADDER = [
     {"keeper"},
     {"fit"},
     {"recipe"},
-    {"embed"},
-    {"transfer"},
-    {"scores"},
-    {"report"},
+    {"embed", "summary"},
+    {"transfer", "modalities", "alignment"},
+    {"scores", "search"},
+    {"report", "attention"},
     {"run"},
-    {"start"},
+    {"start", "console"},
     {"cli"},
 ]
 """Rungs from the bottom; a module imports only rungs below its own, or its own package."""

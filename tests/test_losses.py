@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
-import subprocess
-from types import ModuleType
 from typing import Any, Literal
 
 import pytest
@@ -15,8 +12,8 @@ from pytorch_metric_learning import losses as metric_losses  # type: ignore[impo
 from torch import Tensor
 from torch.nn import functional
 
-import rivals
 from counterpoint.losses import info_nce, sup_con
+from losses_inputs import assert_same, at, keys_of, number, open_clip, rows
 
 DIRECTIONS: list[Literal["one-way", "two-way"]] = ["one-way", "two-way"]
 PATHS = ["direct", "tiled", "tiled-safe", "direct-safe"]
@@ -29,35 +26,12 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if name.startswith("tiled"):
         for module, limit in (("log_sums", "DIRECT_LIMIT"), ("sup_con", "DIRECT_LIMIT")):
             monkeypatch.setattr(importlib.import_module(f"counterpoint.losses.{module}"), limit, 0)
-        for module in ("tiles", "sup_con"):
+        for module in ("tiles", "class_sums"):
             monkeypatch.setattr(importlib.import_module(f"counterpoint.losses.{module}"), "CPU_SIDE", 5)
     if name.endswith("safe"):
         limits = {torch.float32: 0.0, torch.float64: 0.0}
         monkeypatch.setattr(importlib.import_module("counterpoint.losses.log_sums"), "BARE_EXP_LIMIT", limits)
     return name
-
-
-@pytest.fixture(scope="session")
-def open_clip() -> ModuleType:
-    """open_clip's loss.py alone, from its wheel: the package itself needs torchvision."""
-    try:
-        return rivals.open_clip()
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"pip cannot download open_clip_torch: {error.stderr.strip()[-200:]}")
-
-
-def rows(count: int, width: int = 6, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    made = torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return (made * torch.linspace(0.5, 3, count, dtype=torch.float64)[:, None]).to(dtype).requires_grad_()
-
-
-def number(value: float, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.tensor(value, dtype=dtype, requires_grad=True)
-
-
-def at(degrees: list[float]) -> Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack((angles.cos(), angles.sin()), dim=1)
 
 
 def loop_one_way(a: Tensor, b: Tensor, scale: Tensor, keys: list[Tensor], beta: float) -> Tensor:
@@ -88,19 +62,6 @@ def loop_sup_con(z: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
             terms = [(logits[i, p].exp() / denominator).log() for p in positives]
             losses.append(-torch.stack(terms).mean())
     return torch.stack(losses).mean()
-
-
-def assert_same(ours: Tensor, reference: Tensor, inputs: list[Tensor], tolerance: float = 1e-12) -> None:
-    torch.testing.assert_close(ours, reference, rtol=tolerance, atol=tolerance)
-    for mine, theirs in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(reference, inputs), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
-
-
-def keys_of(count: int) -> list[Tensor]:
-    ids = torch.arange(count) // 2
-    ids[:2] = -1
-    labels = torch.arange(count) * 7 % 5 - 1
-    return [ids, labels]
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5])
@@ -178,9 +139,9 @@ def test_sup_con_is_that_of_pytorch_metric_learning(path: str) -> None:
 
 
 @pytest.mark.parametrize("count", [12, 700])
-def test_info_nce_is_open_clips(open_clip: ModuleType, count: int) -> None:
+def test_info_nce_is_open_clips(count: int) -> None:
     a, b, scale = rows(count, 16, 1), rows(count, 16, 2), number(14.0)
-    theirs: Any = open_clip.ClipLoss()(functional.normalize(a), functional.normalize(b), scale)
+    theirs: Any = open_clip().ClipLoss()(functional.normalize(a), functional.normalize(b), scale)
     assert_same(info_nce(a, b, scale), theirs, [a, b, scale], tolerance=1e-6)
 
 

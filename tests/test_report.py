@@ -26,8 +26,11 @@ from report_run import BIN_ROWS, HOSTILE, LOWER, METRICS, SHOT_METRICS, WIDTH, P
 SECTIONS = [
     "verdict",
     "scores",
+    "detection",
+    "retrieval",
     "folds",
     "calibration",
+    "modalities",
     "shots",
     "transfer",
     "training",
@@ -110,7 +113,7 @@ def test_hostile_names_stay_text(text: str) -> None:
 def test_undefined_intervals_and_absent_parts(tmp_path: Path) -> None:
     folder = write_run(tmp_path, rows=100)
     rows = [{"name": "probe", "kind": "model", "scores": {METRICS[0]: score(0.7, math.nan)}}]
-    gone: dict[str, Any] = {"confusion": {}, "calibration": {}, "shots": []}
+    gone: dict[str, Any] = {"confusion": {}, "calibration": {}, "shots": [], "per_class": {}, "detection": {}}
     change(folder, "scores.json", rows=rows, folds=[], transfer=..., findings=[], simulated=False, **gone)
     change(folder, "data.json", quarantine=[], classes={}, audit={})
     page = write_report(folder).read_text(encoding="utf-8")
@@ -184,14 +187,65 @@ def test_few_labels_are_shown_beside_the_baseline_fewest_first(text: str) -> Non
 
 def test_a_run_without_the_newer_keys_is_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path, rows=60)
-    change(folder, "scores.json", calibration=..., shots=...)
+    change(folder, "scores.json", calibration=..., shots=..., per_class=..., detection=..., modalities=...)
+    change(folder, "scores.json", retrieval=...)
     change(folder, "data.json", events=...)
     page = Page(write_report(folder).read_text(encoding="utf-8"))
-    assert [name for name in page.ids if name in SECTIONS] == [n for n in SECTIONS if n not in ("calibration", "shots")]
+    newer = ("detection", "retrieval", "calibration", "modalities", "shots")
+    assert [name for name in page.ids if name in SECTIONS] == [n for n in SECTIONS if n not in newer]
     targets = {value for tag, name, value in page.attributes if (tag, name) == ("a", "href")}
-    assert not targets & {"#calibration", "#shots"}
-    change(folder, "scores.json", calibration={}, shots=[])
+    assert not targets & {f"#{name}" for name in newer}
+    change(folder, "scores.json", calibration={}, shots=[], per_class={}, detection={}, modalities={}, retrieval={})
     assert Page(write_report(folder).read_text(encoding="utf-8")).ids == page.ids
+
+
+def test_every_class_has_its_scores_and_an_unknown_one_is_a_dash(text: str) -> None:
+    table = section(text, "confusion")
+    table = table[table.index('<table class="scores classes">') :]
+    told = scores()["per_class"]
+    lines = [*told["classes"], *told["averages"]]
+    ends = [line[s][e] for line in lines for s in ("precision", "recall", "f1") for e in ("value", "low", "high")]
+    shown = [float(value) for value in re.findall(r'<data value="([^"]+)">', table)]
+    assert shown == [end for end in ends if end is not None]
+    assert table.count("–") == 1
+    assert [int(rows) for rows in re.findall(r'<td class="num">(\d+)</td>', table)] == [40, 41, 42, 43, 44]
+    assert "Never predicted, so without a precision and left out of its averages: outer race" in text
+
+
+def test_detection_shows_every_answer_the_difference_and_each_defect(text: str) -> None:
+    page, told = section(text, "detection"), scores()["detection"]
+    shown = [float(value) for value in re.findall(r'<data value="([^"]+)">', page)]
+    metrics, ends = ("auroc", "auprc", "balanced_accuracy"), ("value", "low", "high")
+    answers = [row["scores"][metric][end] for row in told["rows"] for metric in metrics for end in ends]
+    levels = [told["chance"][metric] for metric in metrics]
+    kinds = [end for kind in told["classes"] for end in (kind["auroc"][e] for e in ends) if end is not None]
+    assert shown == answers + levels + kinds
+    assert f"<b>{told['difference']['text']}</b>" in page
+    assert page.count("<table") == 2
+    assert "minus the best baseline, random kernels + logistic regression" in page
+
+
+def test_modalities_stand_beside_the_fused_answer(text: str) -> None:
+    page, told = section(text, "modalities"), scores()["modalities"]
+    answers = [told["fused"], *told["alone"], *told["without"]]
+    shown = [float(value) for value in re.findall(r'<data value="([^"]+)">', page)]
+    assert shown == [one["scores"][METRICS[0]][end] for one in answers for end in ("value", "low", "high")]
+    assert re.findall(r'<td class="num">([+][^<]+)</td>', page) == ["+0.062", "+0.213", "+0.083"]
+    assert re.findall(r'<td class="num quiet">(\d+)</td>', page) == ["3", "0", "1"]
+    assert "Best alone: sound." in page
+
+
+def test_retrieval_has_a_table_a_question_with_gallery_and_chance(text: str) -> None:
+    page, told = section(text, "retrieval"), scores()["retrieval"]
+    assert page.count("<table") == 2
+    assert page.count("gallery of 512, 317 different; 500 queries; 12 rows lack a side and do not ask") == 2
+    shown = [float(value) for value in re.findall(r'<data value="([^"]+)">', page)]
+    expected, ends = [], ("value", "low", "high")
+    for answers in (told["rows"][:2], told["rows"][2:]):
+        expected += [score[end] for one in answers for score in one["scores"].values() for end in ends]
+        expected += [one["chance"] for one in answers[0]["scores"].values()]
+    assert shown == expected
+    assert page.index("fused → text") < page.index("text → fused")
 
 
 def test_events_are_counted_by_kind(text: str) -> None:

@@ -128,7 +128,7 @@ def test_the_best_baseline_is_the_least_where_less_is_better() -> None:
 
 def test_the_prevalence_is_told_beside_auprc() -> None:
     verdict = summarise(judged_by("auprc"), [graded(MODEL, 2.0), graded("hand", 0.1, "baseline")], [])["verdict"]
-    assert "AUPRC on 200 groups it was not trained on (prevalence 0.150)" in verdict
+    assert "AUPRC on 200 groups of recordings it was not trained on (prevalence 0.150)" in verdict
 
 
 def test_an_undefined_score_gives_no_verdict() -> None:

@@ -465,7 +465,7 @@ def test_audit_finds_shared_groups_and_copies(tmp_path: Path) -> None:
             **(settings | {"loading": Loading(cache=cache)}),
         )
         assert data.audit("main") == [
-            "train and test share 6 of group over 12 recordings: b0, b1, b2, ...",
+            "train and test share 6 of group over 12 recordings: b0, b1, b2, ... (shared_groups: report)",
             "train and test share 1 of content over 2 recordings: samples of 2",
         ]
 

@@ -416,4 +416,33 @@ def test_the_published_runs(data_root: Path) -> None:
     batch = whole(data.evaluation("main", "all"))
     assert values_of(batch, "sensor").shape == (5, 256, 6)
     assert values_of(batch, "audio").shape == (5, 256, 128)
-    assert data.audit("main") == ["train and test share 1 of group over 3 recordings: intel_raw_good5"]
+    shared = "train and test share 1 of group over 3 recordings: intel_raw_good5 (shared_groups: report)"
+    assert data.audit("main") == [shared]
+
+
+def test_only_sees_the_same_runs_through_some_of_their_modalities(root: Path) -> None:
+    (root.joinpath(*RUNS[1]) / f"{RUNS[1][1]}.csv").unlink()
+    (root.joinpath(*RUNS[2]) / f"{RUNS[2][1]}.flac").unlink()
+    data = made(root, views=RunViews(modality_dropout=0.8))
+    seen = data.only(["sensor"], ["audio"])
+    assert (list(seen.specs), seen.names, seen.folds) == (["audio", "sensor"], data.names, data.folds)
+    kept = [row for row in range(12) if row != 1]
+    rows, everything = seen.evaluation("main", "all"), data.evaluation("main", "all")
+    assert rows.ids.tolist() == kept
+    assert rows.labels.tolist() == everything.labels[kept].tolist()
+    assert rows.groups.tolist() == everything.groups[kept].tolist()
+    batch, plain = whole(rows), whole(everything)
+    for name in ("audio", "sensor"):
+        assert torch.equal(values_of(batch, name), values_of(plain, name)[kept])
+        assert torch.equal(mask_of(batch, name), mask_of(plain, name)[kept])
+        assert rows.content(name) == [everything.content(name)[row] for row in kept]
+    bare = data.only(["sensor"])
+    training = bare.training("main", "train")
+    assert training.ids.tolist() == [row for row in data.training("main", "train").ids if row != 1]
+    assert all(mask_of(whole(training, epoch), "sensor").all() for epoch in range(5))
+    report = bare.report()
+    assert (report["counts"]["runs"], report["counts"]["with sensor"], report["counts"]["left out"]) == (11, 11, 1)
+    assert seen.report()["counts"]["with audio"] == 10
+    assert sum(report["classes"].values()) == 11
+    assert "left out" not in data.report()["counts"]
+    assert bare.audit("main") == []

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec
+from typing import Annotated, Literal
 
 import typer
 
-P = ParamSpec("P")
+from counterpoint.console import Out, Plugins, RecipePath, RunFolder, Set, complain, debug, looked_at
 
 app = typer.Typer(
     name="counterpoint",
@@ -26,57 +23,24 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Import, generate and describe recordings.")
 app.add_typer(data_app, name="data")
-
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML recipe.")]
-Set = Annotated[list[str], typer.Option("--set", metavar="A.B=VALUE", help="Override one value of the recipe.")]
-Plugins = Annotated[
-    list[str],
-    typer.Option("--plugin", metavar="MODULE", help="Import a module with encoders or readers of yours."),
-]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/<name of the recipe> by default.")]
-
-
-def _complain(command: Callable[P, None]) -> Callable[P, None]:
-    """Errors of the user's data and recipe are messages; the traceback comes with --debug."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (ValueError, OSError, ModuleNotFoundError) as error:
-            if _debug:
-                raise
-            print(f"counterpoint: {error}", file=sys.stderr)
-            raise typer.Exit(1) from error
-
-    return wrapped
-
-
-_debug = False
+model_app = typer.Typer(no_args_is_help=True, help="Look at what a recipe builds.")
+app.add_typer(model_app, name="model")
 
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    tracebacks: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     threads: Annotated[int, typer.Option(help="Threads of the arithmetic; 0 leaves it to PyTorch.")] = 0,
 ) -> None:
-    global _debug
-    _debug = debug
+    debug(tracebacks)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("counterpoint").setLevel(logging.INFO)
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
-def _looked_at(path: Path) -> None:
-    """Raise what is wrong with the YAML of a recipe at once, before anything heavy is imported."""
-    from counterpoint import config
-
-    config.read_document(path)
-
-
 @app.command(epilog="Example: counterpoint demo runs/demo")
-@_complain
+@complain
 def demo(folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("runs/demo")) -> None:
     """Simulate a fleet of bearings, train and judge an encoder on it, and write a report."""
     from counterpoint import start
@@ -85,10 +49,10 @@ def demo(folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("
 
 
 @app.command(epilog="Example: counterpoint check recipes/cwru.yaml")
-@_complain
+@complain
 def check(recipe: RecipePath, set_: Set = [], plugin: Plugins = []) -> None:  # noqa: B006 - typer copies
     """Read recipe and data, build the model, and say what is wrong, before any step is taken."""
-    _looked_at(recipe)
+    looked_at(recipe)
     from counterpoint import recipe as recipes
     from counterpoint import run
 
@@ -96,7 +60,7 @@ def check(recipe: RecipePath, set_: Set = [], plugin: Plugins = []) -> None:  # 
 
 
 @app.command(epilog="Example: counterpoint train recipes/cwru.yaml --set seeds=[0] --out runs/quick")
-@_complain
+@complain
 def train(
     recipe: RecipePath,
     out: Out = None,
@@ -105,7 +69,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")] = False,
 ) -> None:
     """Train, evaluate and report. Run again after an interruption, it goes on where it stood."""
-    _looked_at(recipe)
+    looked_at(recipe)
     from counterpoint import recipe as recipes
     from counterpoint import run
 
@@ -114,9 +78,9 @@ def train(
 
 
 @app.command(epilog="Example: counterpoint evaluate runs/cwru")
-@_complain
+@complain
 def evaluate(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     plugin: Plugins = [],  # noqa: B006 - typer copies
 ) -> None:
     """Embed and score a trained run again, and write its report anew."""
@@ -126,9 +90,9 @@ def evaluate(
 
 
 @app.command(epilog="Example: counterpoint embed runs/cwru --out embeddings.parquet")
-@_complain
+@complain
 def embed(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     out: Annotated[Path, typer.Option("--out", help="A Parquet file.")] = Path("embeddings.parquet"),
     set_: Set = [],  # noqa: B006 - typer copies
     plugin: Plugins = [],  # noqa: B006 - typer copies
@@ -139,8 +103,49 @@ def embed(
     print(run.embed(run_folder, out, set_, plugin))
 
 
+@app.command(epilog="Example: counterpoint attention runs/weld --out attention.parquet")
+@complain
+def attention(
+    run_folder: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="A Parquet file.")] = Path("attention.parquet"),
+    split: Annotated[Literal["train", "valid", "test", "all"], typer.Option(help="Whose rows.")] = "test",
+    plugin: Plugins = [],  # noqa: B006 - typer copies
+) -> None:
+    """Write what the fusion looks at: its weights for every recording, modality and query."""
+    from counterpoint import attention as weights
+
+    print(weights.attention(run_folder, out, split, plugin))
+
+
+@model_app.command(epilog="Example: counterpoint model summary recipes/cwru.yaml")
+@complain
+def summary(recipe: RecipePath, set_: Set = [], plugin: Plugins = []) -> None:  # noqa: B006 - typer copies
+    """List the parts of model and objective: class, size, dtype, and which are trained or frozen."""
+    looked_at(recipe)
+    from counterpoint import recipe as recipes
+    from counterpoint import summary as summaries
+
+    print(summaries.summarise(recipes.read(recipe, set_, plugin)))
+
+
+@app.command(epilog='Example: counterpoint search runs/radar_text --text "someone is boxing"')
+@complain
+def search(
+    run_folder: RunFolder,
+    text: Annotated[str, typer.Option("--text", help="A sentence.")] = "",
+    like: Annotated[str, typer.Option("--like", help="An id of the index, or a file of a clip.")] = "",
+    k: Annotated[int, typer.Option("-k", help="How many answers.")] = 5,
+    out: Annotated[Path | None, typer.Option("--out", help="The picture; in RUN/search by default.")] = None,
+    plugin: Plugins = [],  # noqa: B006 - typer copies
+) -> None:
+    """Find test recordings of a run by a sentence, or by one of them, with a picture of the best."""
+    from counterpoint.search import answer
+
+    print(answer(run_folder, text=text, like=like, k=k, out=out, plugins=plugin))
+
+
 @app.command(epilog="Example: counterpoint show InfoNCE")
-@_complain
+@complain
 def show(
     name: Annotated[str, typer.Argument(help="A class of a recipe, or a role; without it, all.")] = "",
 ) -> None:
@@ -157,7 +162,7 @@ def show(
 
 
 @app.command(epilog="Example: counterpoint schema > recipe.schema.json")
-@_complain
+@complain
 def schema() -> None:
     """Print the JSON Schema of recipes, for editors that complete and check YAML."""
     from counterpoint import config
@@ -168,19 +173,30 @@ def schema() -> None:
 
 
 @data_app.command("import", epilog="Example: counterpoint data import cwru downloads/cwru data/cwru")
-@_complain
+@complain
 def import_(
     kind: Annotated[
-        Literal["cwru", "physionet2012"],
+        Literal["cwru", "physionet2012", "radhar"],
         typer.Argument(
             help="cwru: a folder of the .mat files as published, or of signals_int16.npz. "
-            "physionet2012: a folder with set-a, set-b and the outcomes as published, or events_a.parquet."
+            "physionet2012: a folder with set-a, set-b and the outcomes as published, or events_a.parquet. "
+            "radhar: the repository's folder Data with Train and Test, or a folder of its view maps as .npz."
         ),
     ],
     source: Annotated[Path, typer.Argument(help="Folder to read.")],
     destination: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    captions: Annotated[
+        Path | None, typer.Option(help="Of radhar: annotations of KIT-ML (.json, .json.gz) to pair by activity.")
+    ] = None,
 ) -> None:
     """Convert a published collection to tables and files that read fast."""
+    if kind == "radhar":
+        from counterpoint.data.radar.radhar import import_radhar
+
+        print(f"wrote {import_radhar(source, destination, captions=captions)}")
+        return
+    if captions is not None:
+        raise typer.BadParameter(f"radhar has captions, {kind} has none", param_hint="--captions")
     if kind == "physionet2012":
         from counterpoint.data.clinical.challenge import import_physionet2012
 
@@ -191,22 +207,39 @@ def import_(
     print(f"wrote {import_cwru(source, destination)}")
 
 
+Simulated = Annotated[
+    Literal["bearings", "stays", "welds", "radar"],
+    typer.Argument(
+        help="bearings: a fleet; stays: patients in intensive care; welds: runs of a welding robot; "
+        "radar: people in front of a 77 GHz radar, with sentences."
+    ),
+]
+Count = Annotated[
+    int | None, typer.Option(help="How many; 24 bearings, 1000 stays, 96 welds, 1000 radar clips by default.")
+]
+Layout = Annotated[
+    Literal["long", "physionet2012", "folder"] | None,
+    typer.Option(help="Of stays: a long table (default), a text file a stay, or a Parquet file a stay."),
+]
+Motions = Annotated[
+    Path | None,
+    typer.Option(help="Of radar: a folder of recorded motions as HumanML3D has them, in place of simulated ones."),
+]
+
+
 @data_app.command(epilog="Example: counterpoint data generate bearings data/fleet --seed 1")
-@_complain
+@complain
 def generate(
-    kind: Annotated[
-        Literal["bearings", "stays", "welds"],
-        typer.Argument(help="bearings: a fleet; stays: patients in intensive care; welds: runs of a welding robot."),
-    ],
+    kind: Simulated,
     destination: Annotated[Path, typer.Argument(help="Folder to write to.")],
     seed: Annotated[int, typer.Option(help="Of the simulator.")] = 0,
-    count: Annotated[int | None, typer.Option(help="How many; 24 bearings, 1000 stays, 96 welds by default.")] = None,
-    layout: Annotated[
-        Literal["long", "physionet2012", "folder"] | None,
-        typer.Option(help="Of stays: a long table (default), a text file a stay, or a Parquet file a stay."),
-    ] = None,
+    count: Count = None,
+    layout: Layout = None,
+    motions: Motions = None,
 ) -> None:
     """Simulate recordings. What a simulator wrote says so in its metadata."""
+    if motions is not None and kind != "radar":
+        raise typer.BadParameter(f"{kind} have no motions, radar has", param_hint="--motions")
     if kind == "stays":
         from counterpoint.data.synthetic.stays import generate as generate_stays
 
@@ -217,11 +250,17 @@ def generate(
         return
     if layout is not None:
         raise typer.BadParameter(f"stays have layouts, {kind} have none", param_hint="--layout")
+    if kind == "radar":
+        from counterpoint.data.synthetic.radar import generate as generate_radar
+
+        print(f"wrote {generate_radar(destination, count=count, seed=seed, recorded=motions)}")
+        return
     if kind == "welds":
         from counterpoint.data.synthetic.welds import generate as generate_welds
 
         runs = 96 if count is None else count
-        print(f"wrote {generate_welds(destination, runs=runs, configurations=max(24, runs // 4), seed=seed)}")
+        folders = max(min(24, runs // 2), runs // 4)
+        print(f"wrote {generate_welds(destination, runs=runs, configurations=folders, seed=seed)}")
         return
     from counterpoint.data.synthetic.bearings import generate as generate_bearings
 
@@ -229,7 +268,7 @@ def generate(
 
 
 @data_app.command(epilog="Example: counterpoint data describe my/recordings --recipe my.yaml")
-@_complain
+@complain
 def describe(
     folder: Annotated[Path, typer.Argument(help="Folder of recordings or of stays; any other is told what is known.")],
     recipe: Annotated[Path | None, typer.Option(help="Also write a recipe for it.")] = None,

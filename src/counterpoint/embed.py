@@ -12,6 +12,7 @@ from torch import Tensor
 from counterpoint.data.base import Data, Draw, Rows
 from counterpoint.data.sampling import PassSampler, loader
 from counterpoint.evaluate.embeddings import Embeddings
+from counterpoint.fusion import NothingPresentError
 from counterpoint.memory import Heap
 from counterpoint.model import FUSED, Model
 from counterpoint.objectives import CrossEntropy, Objective
@@ -53,15 +54,30 @@ def device() -> torch.device:
     return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
-def encode(model: Model, rows: Rows, batch_size: int) -> Iterator[dict[str, Encoded]]:
-    """Encode every row in order, a batch at a time, on the accelerator if there is one."""
+def encode(model: Model, rows: Rows, batch_size: int, names: Sequence[str] = ()) -> Iterator[dict[str, Encoded]]:
+    """Encode every row in order, a batch at a time, on the accelerator if there is one.
+
+    Args:
+        model: what was trained.
+        rows: to encode.
+        batch_size: rows at a time.
+        names: of the recordings, for messages.
+
+    Raises:
+        ValueError: naming the recordings that have none of the modalities that are fused.
+    """
     place = device()
     model = model.to(place).eval()
     heap = Heap()
     for batch in loader(rows, PassSampler(rows, batch_size=batch_size)):
         view = {name: moved(modality, place) for name, modality in batch.views[0].items()}
-        with torch.inference_mode():
-            encoded: dict[str, Encoded] = model(view)
+        try:
+            with torch.inference_mode():
+                encoded: dict[str, Encoded] = model(view)
+        except NothingPresentError as error:
+            lacking = [int(batch.ids[row]) for row in error.rows[:8]]
+            told = ", ".join(names[row] if row < len(names) else str(row) for row in lacking)
+            raise ValueError(f"no modality is present in {told}; leave such recordings out") from error
         yield encoded
         heap.tidy()
 
@@ -75,7 +91,7 @@ def embed(model: Model, data: Data, rows: Rows, batch_size: int = 256) -> Embedd
         rows: evaluation rows.
         batch_size: rows at a time; changes nothing but speed.
     """
-    parts = [batch[FUSED].pooled.cpu() for batch in encode(model, rows, batch_size)]
+    parts = [batch[FUSED].pooled.cpu() for batch in encode(model, rows, batch_size, data.names)]
     return _embeddings(torch.cat(parts), data, rows)
 
 
@@ -96,7 +112,7 @@ def embed_and_predict(
     """
     objective = objective.to(device()).eval()
     parts, predicted = [], []
-    for batch in encode(model, rows, batch_size):
+    for batch in encode(model, rows, batch_size, data.names):
         parts.append(batch[FUSED].pooled.cpu())
         with torch.inference_mode():
             prediction = objective.predict(batch)

@@ -26,8 +26,12 @@ from counterpoint.data.vibration.windows import Windows
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.frontend import Frontend
 from counterpoint.encoders.variables import Variables
+from counterpoint.evaluate.detection import Detection
 from counterpoint.evaluate.metrics import MetricName
 from counterpoint.evaluate.probes import KNN, Evaluator, LinearProbe
+from counterpoint.evaluate.retrieval import Retrieval
+from counterpoint.evaluate.worth import Modalities
+from counterpoint.evaluate.zero_shot import ZeroShot
 from counterpoint.fusion import Concat, Fusion
 from counterpoint.model import Model, build_model
 from counterpoint.objectives import Objective
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 MODULES = (
     "counterpoint.data.clinical",
     "counterpoint.data.features",
+    "counterpoint.data.radar",
     "counterpoint.data.vibration",
     "counterpoint.data.weld",
     "counterpoint.encoders",
@@ -80,12 +85,20 @@ class Evaluation:
             answering with the most common class; for a rare outcome take ``auprc`` or ``auroc``.
         transfer: also fine-tune on shares of the labels, against the same model from scratch.
         few_shot: also train the first evaluator on few labelled rows, against summary statistics of the same rows.
+        detection: also judge whether a row is a defect at all.
+        modalities: also train on each fused modality alone, and test with each of them hidden.
+        retrieval: also find each test row among all of them by another output, such as a clip by its sentence.
+        zero_shot: also classify by sentences that describe the classes, without labels.
     """
 
     evaluators: list[Evaluator] = field(default_factory=lambda: [LinearProbe(), KNN()])
     metric: MetricName = "balanced_accuracy"
     transfer: Transfer | None = None
     few_shot: FewShot | None = None
+    detection: Detection | None = None
+    modalities: Modalities | None = None
+    retrieval: Retrieval | None = None
+    zero_shot: ZeroShot | None = None
 
     def __post_init__(self) -> None:
         if not self.evaluators:
@@ -121,6 +134,11 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds is {self.seeds}; give one seed or several different ones")
+        if self.evaluation.modalities and len(self.fused or self.encoders) < 2:
+            raise ValueError(
+                f"evaluation.modalities: {', '.join(self.fused or self.encoders)} alone makes the embedding, so there "
+                "is nothing to compare it with; leave evaluation.modalities out"
+            )
 
 
 def read(path: Path, overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Recipe:
@@ -136,6 +154,14 @@ def read(path: Path, overrides: Sequence[str] = (), plugins: Sequence[str] = ())
     """
     import_roles(plugins)
     return config.load(path, Recipe, overrides)
+
+
+def of_run(folder: Path, plugins: Sequence[str] = ()) -> Recipe:
+    """The recipe that a run was trained with, or a ValueError where the folder is of none."""
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml; `counterpoint train` makes one")
+    return read(path, plugins=plugins)
 
 
 def import_roles(plugins: Sequence[str] = ()) -> None:
@@ -223,7 +249,6 @@ def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     rows, valid = data.training(fold, "train"), data.training(fold, "valid")
     batches, _ = plan(recipe, data, fold, rows, objective)
     objective.plan(batches)
-    rows, valid = keep_features(recipe, model, rows), keep_features(recipe, model, valid)
     task = Task(
         model,
         objective,
@@ -232,6 +257,7 @@ def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
         log_every=recipe.trainer.monitor.log_every,
         names=data.names,
     )
+    rows, valid = keep_features(recipe, model, rows), keep_features(recipe, model, valid)
     fit(task, rows, valid, settings=recipe.trainer, seed=seed, folder=folder)
     return task
 

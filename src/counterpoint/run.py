@@ -13,18 +13,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from counterpoint import config
+from counterpoint import alignment, config, modalities, rates
+from counterpoint.data.audit import refuse_leaks
 from counterpoint.data.base import Data, Rows
 from counterpoint.data.batching import classes_among, histogram, order
 from counterpoint.data.sampling import StreamSampler
-from counterpoint.evaluate import few_shot
+from counterpoint.evaluate import detection, few_shot, gallery, worth
 from counterpoint.evaluate.metrics import headline
 from counterpoint.evaluate.results import Result, render
 from counterpoint.evaluate.verdict import shot_lines, transfer_lines
 from counterpoint.log import read_log
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
-from counterpoint.recipe import Recipe, build, keep_features, load, plan, read, train_cell
+from counterpoint.recipe import Recipe, build, keep_features, load, of_run, plan, read, train_cell
 from counterpoint.report import write_report
 from counterpoint.scores import (
     Fold,
@@ -37,6 +38,7 @@ from counterpoint.scores import (
     shots_file,
     summarise,
 )
+from counterpoint.search.building import build_index
 from counterpoint.watch import findings
 
 LOG = logging.getLogger("counterpoint")
@@ -50,10 +52,11 @@ def check(recipe: Recipe) -> str:
     """
     data = recipe.data()
     refuse_leaks(data)
-    _refuse_shots(recipe, data)
+    _refuse_labels(recipe, data)
     account = data.report()
     lines = [f"data: {json.dumps(account['counts'])}, classes {json.dumps(account['classes'])}"]
     model, objective = build(recipe, data, recipe.seeds[0])
+    rates.freeze(model, objective, recipe.optimizer.parts)
     for fold in data.folds:
         lines += _fold_lines(recipe, data, fold, objective)
     for name, module in (("model", model), ("objective", objective)):
@@ -69,7 +72,8 @@ def _fold_lines(recipe: Recipe, data: Data, fold: str, objective: Objective) -> 
     rows = data.training(fold, "train")
     steps, per_epoch = plan(recipe, data, fold, rows, objective)
     sizes = {split: len(data.evaluation(fold, split)) for split in ("train", "valid", "test")}
-    lines = [f"fold {fold}: no overlap found; {steps} steps, {per_epoch} an epoch; rows {json.dumps(sizes)}"]
+    overlap = "; ".join(data.audit(fold)) or "no overlap found"
+    lines = [f"fold {fold}: {overlap}; {steps} steps, {per_epoch} an epoch; rows {json.dumps(sizes)}"]
     if note := order(recipe.trainer.batches, rows, recipe.trainer.batch_size, 0, data.classes).note:
         lines.append(f"fold {fold}: {note}")
     valid = data.training(fold, "valid").labels
@@ -100,19 +104,16 @@ def _first_batch(recipe: Recipe, rows: Rows, model: Model, objective: Objective)
     return f"first batch: loss {loss.value:.3f}{known}"
 
 
-def refuse_leaks(data: Data) -> None:
-    """Raise ValueError if any fold has something on two sides."""
-    found = [f"fold {fold}: {sentence}" for fold in data.folds for sentence in data.audit(fold)]
-    if found:
-        raise ValueError("the splits leak, and scores on them would mean nothing:\n  " + "\n  ".join(found))
-
-
-def _refuse_shots(recipe: Recipe, data: Data) -> None:
-    """Raise ValueError, before a step is taken, if a fold has too few labels for the few-shot draws asked for."""
-    settings = recipe.evaluation.few_shot
-    if settings and data.classes:
-        for fold in data.folds:
-            few_shot.check(settings, data.evaluation(fold, "train").labels, f"fold {fold!r}", recipe.seeds)
+def _refuse_labels(recipe: Recipe, data: Data) -> None:
+    """Raise ValueError, before a step is taken, if a fold lacks labels that the evaluation asked for needs."""
+    asked, shots = recipe.evaluation.detection, recipe.evaluation.few_shot
+    training = {fold: data.evaluation(fold, "train").labels for fold in data.folds if asked or shots}
+    detection.check(asked, data.classes, training)
+    for fold, labels in training.items():
+        if shots and data.classes:
+            few_shot.check(shots, labels, f"fold {fold!r}", recipe.seeds)
+    modalities.check(recipe, data)
+    alignment.check(recipe, data)
 
 
 def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
@@ -132,7 +133,7 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
 
     data = recipe.data()
     refuse_leaks(data)
-    _refuse_shots(recipe, data)
+    _refuse_labels(recipe, data)
     for fold in data.folds:
         plan(recipe, data, fold, data.training(fold, "train"))
     leader = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -159,12 +160,13 @@ def evaluate(folder: Path, plugins: Sequence[str] = ()) -> str:
         folder: the run.
         plugins: modules that its recipe needs.
     """
-    recipe = _recipe_of(folder, plugins)
+    recipe = of_run(folder, plugins)
     data = recipe.data()
-    for stale in (folder / "baselines", *folder.glob("cells/*/transfer")):
+    for stale in (folder / "baselines", *folder.glob("cells/*/transfer"), *folder.glob("cells/*/retrieval")):
         shutil.rmtree(stale, ignore_errors=True)
     for cell in folder.glob("cells/*"):
         shots_file(cell).unlink(missing_ok=True)
+    modalities.forget(folder)
     return _judge(recipe, data, folder)
 
 
@@ -179,7 +181,7 @@ def embed(folder: Path, out: Path, overrides: Sequence[str] = (), plugins: Seque
     """
     from counterpoint.embed import embed as embed_rows
 
-    recipe = _recipe_of(folder, plugins)
+    recipe = of_run(folder, plugins)
     fold, seed = recipe.data().folds[0], recipe.seeds[0]
     changed = read(folder / "recipe.yaml", overrides)
     data = changed.data()
@@ -192,21 +194,26 @@ def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
     judged: list[Result] = []
     transferred: list[Result] = []
     shots: list[Result] = []
+    retrieved: list[gallery.Retrieved] = []
     for fold in data.folds:
         hand = Fold(data, fold, recipe.fused)
         if data.classes:
-            judged += judge_fold(hand, folder)
+            judged += judge_fold(hand, folder, recipe.evaluation.detection)
         for seed in recipe.seeds:
             LOG.info("evaluating fold %s with seed %d", fold, seed)
+            retrieved += alignment.judge_retrieval(recipe, data, fold, seed, cell_folder(folder, fold, seed))
             if not data.classes:
                 embed_cell(recipe, data, fold, seed, folder)
                 continue
             judged += judge_cell(recipe, data, fold, seed, folder)
+            judged += modalities.judge_modalities(recipe, data, fold, seed, cell_folder(folder, fold, seed))
+            judged += alignment.judge_zero_shot(recipe, data, fold, seed, cell_folder(folder, fold, seed))
             if recipe.evaluation.transfer:
                 transferred += judge_transfer(recipe, data, fold, seed, folder)
             if recipe.evaluation.few_shot:
                 shots += judge_shots(recipe, hand, seed, folder)
-    return _tell(folder, summarise(recipe, judged, transferred, shots))
+    build_index(recipe, data, folder)
+    return _tell(folder, summarise(recipe, judged, transferred, shots, retrieved))
 
 
 def _tell(folder: Path, scores: dict[str, Any]) -> str:
@@ -215,14 +222,16 @@ def _tell(folder: Path, scores: dict[str, Any]) -> str:
     scores |= {
         "name": folder.name,
         "simulated": account["simulated"],
-        "findings": _findings(folder),
+        "findings": [f"fold {fold}: {told}" for fold, found in account["audit"].items() for told in found]
+        + _findings(folder),
         "command": f"counterpoint train {folder / 'recipe.yaml'} --out {folder}",
     }
     _write_json(folder / "scores.json", scores)
     report = write_report(folder)
     note = "The recordings are SIMULATED.\n" if account["simulated"] else ""
     table = render(scores["rows"], headline(scores["metric"]))
-    more = [*transfer_lines(scores), *shot_lines(scores)]
+    more = [*transfer_lines(scores), *shot_lines(scores), *detection.detection_lines(scores)]
+    more += [*worth.modality_lines(scores), *gallery.retrieval_lines(scores)]
     return "\n".join([table, "", *more, f"{note}{scores['verdict']}", f"Report: {report}"])
 
 
@@ -249,13 +258,6 @@ def _prepare(folder: Path, recipe: Recipe, data: Data, overwrite: bool) -> None:
     _write_json(folder / "data.json", account)
     _write_json(folder / "environment.json", _environment())
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
-
-
-def _recipe_of(folder: Path, plugins: Sequence[str]) -> Recipe:
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml; `counterpoint train` makes one")
-    return read(path, plugins=plugins)
 
 
 def _environment() -> dict[str, Any]:

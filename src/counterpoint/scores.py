@@ -12,20 +12,24 @@ from counterpoint.data.sampling import PassSampler, loader
 from counterpoint.embed import embed, embed_and_predict
 from counterpoint.evaluate.baselines import SUMMARY, HandFeatures, baselines, hand_features, hand_probe
 from counterpoint.evaluate.calibration import reliability
+from counterpoint.evaluate.detection import Detection, deciding, detected
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.evaluate.few_shot import Learner, few_shot, shot_table
+from counterpoint.evaluate.gallery import Retrieved, retrieval_scores
 from counterpoint.evaluate.intervals import signed
+from counterpoint.evaluate.per_class import per_class
 from counterpoint.evaluate.probes import LinearProbe
 from counterpoint.evaluate.results import (
     Result,
     difference,
+    json_table,
     known,
     load_results,
     save_results,
-    score_table,
     unseen_classes,
 )
 from counterpoint.evaluate.verdict import OWN_HEAD, verdict
+from counterpoint.modalities import modality_scores
 from counterpoint.recipe import Recipe, build, keep_features, load
 from counterpoint.transfer import transfer_cell
 
@@ -105,11 +109,11 @@ def judge_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     return results
 
 
-def judge_fold(fold: Fold, folder: Path) -> list[Result]:
+def judge_fold(fold: Fold, folder: Path, detection: Detection | None = None) -> list[Result]:
     """Results of the baselines on a fold, read from the run folder where they stand there."""
     path = folder / "baselines" / f"{fold.name}.parquet"
     if not path.is_file():
-        save_results(path, baselines(fold.train, fold.test, fold=fold.name))
+        save_results(path, baselines(fold.train, fold.test, fold=fold.name, detection=detection))
     return load_results(path)
 
 
@@ -151,7 +155,11 @@ def transfer_name(fraction: float, start: str) -> str:
 
 
 def summarise(
-    recipe: Recipe, judged: Sequence[Result], transferred: Sequence[Result], shots: Sequence[Result] = ()
+    recipe: Recipe,
+    judged: Sequence[Result],
+    transferred: Sequence[Result],
+    shots: Sequence[Result] = (),
+    retrieved: Sequence[Retrieved] = (),
 ) -> dict[str, Any]:
     """The numbers of a run as its report and its table need them.
 
@@ -160,21 +168,27 @@ def summarise(
         judged: of evaluators and baselines, over all folds and seeds; empty where nothing is labelled.
         transferred: of fine-tuning; may be empty.
         shots: of few labels; may be empty.
+        retrieved: of galleries; may be empty.
 
     Returns:
-        A JSON-able dict: metric, chance, rows, folds, transfer, gains, shots, calibration, confusion, verdict.
+        A JSON-able dict: metric, chance, rows, folds, transfer, gains, shots, calibration, confusion,
+        per_class, detection, modalities, retrieval, verdict.
     """
-    metric = recipe.evaluation.metric
+    metric, retrieval = recipe.evaluation.metric, retrieval_scores(recipe.evaluation.retrieval, retrieved)
     if not judged:
         unknown = (
             "No recording is labelled, so nothing can be scored. The encoder was trained; see its curves and its map."
         )
         lists: dict[str, Any] = {name: [] for name in ("rows", "folds", "transfer", "gains", "shots")}
-        empty: dict[str, Any] = {name: {} for name in ("chance", "calibration", "confusion")}
-        return {"metric": metric, **lists, **empty, "verdict": unknown}
-    rows = _table(judged)
+        parts = ("chance", "calibration", "confusion", "per_class", "detection", "modalities")
+        empty: dict[str, Any] = {name: {} for name in parts}
+        told = retrieval.get("verdict", unknown)
+        return {"metric": metric, **lists, **empty, "retrieval": retrieval, "verdict": told}
+    detection, every = recipe.evaluation.detection, judged
+    judged, transferred, shots = (deciding(detection, side) for side in (judged, transferred, shots))
+    rows = json_table(judged)
     folds = list(dict.fromkeys(result.fold for result in judged))
-    per_fold = [rows] if len(folds) == 1 else [_table([r for r in judged if r.fold == f]) for f in folds]
+    per_fold = [rows] if len(folds) == 1 else [json_table([r for r in judged if r.fold == f]) for f in folds]
     main = [r for r in judged if r.name == own_head(recipe)] or [r for r in judged if r.name == _first(recipe)]
     return {
         "metric": metric,
@@ -186,7 +200,11 @@ def summarise(
         "shots": _shots(recipe, shots),
         "calibration": _calibration(main),
         "confusion": _confusion(main),
-        "verdict": verdict(metric, main, judged, rows),
+        "per_class": per_class(main),
+        "detection": detected(detection, every, main[0].name),
+        "modalities": modality_scores(recipe, main, judged, rows),
+        "retrieval": retrieval,
+        "verdict": " ".join(filter(None, [verdict(metric, main, judged, rows), retrieval.get("verdict")])),
     }
 
 
@@ -205,16 +223,8 @@ def _title(recipe: Recipe) -> str:
     return str(getattr(objective, "func", objective).__name__)
 
 
-def _table(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """The score table with the number of groups beside every score."""
-    return [
-        {**row, "scores": {name: {**score, "groups": row["groups"]} for name, score in row["scores"].items()}}
-        for row in score_table(results)
-    ]
-
-
 def _transfer_rows(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
-    table = {row["name"]: row["scores"] for row in _table(results)} if results else {}
+    table = {row["name"]: row["scores"] for row in json_table(results)} if results else {}
     fractions = recipe.evaluation.transfer.fractions if recipe.evaluation.transfer else ()
     return [
         {"fraction": fraction, "start": start, "scores": table[transfer_name(fraction, start)]}

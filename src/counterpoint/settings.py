@@ -7,30 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
 
-
-@dataclass(frozen=True)
-class Optimizer:
-    """AdamW with warm-up, no weight decay on biases, norms and scalars.
-
-    Args:
-        lr: peak learning rate.
-        weight_decay: decoupled weight decay of the matrices.
-        betas: decay of the moments.
-        warmup: share of all steps over which the rate rises linearly from 0.
-        schedule: what follows: half a cosine to 0, or no change.
-    """
-
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.98)
-    warmup: float = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
-
-    def __post_init__(self) -> None:
-        if self.lr <= 0:
-            raise ValueError(f"lr is {self.lr}; it must be above 0")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is {self.warmup}; it is a share of all steps, 0 <= warmup < 1")
+from counterpoint.rates import Optimizer as Optimizer
+from counterpoint.rates import Part as Part
 
 
 @dataclass(frozen=True)
@@ -219,6 +197,9 @@ class Trainer:
 @dataclass(frozen=True)
 class Transfer:
     """Fine-tune the pre-trained model and the same model from scratch on a share of the labels, and compare.
+
+    Published backbones are where both start, for from scratch means without this run's pre-training: what a recipe
+    puts on top of them, or the whole model where it has none, is drawn afresh.
 
     Args:
         fractions: shares of the labelled training windows, drawn stratified by class, at least one a class.

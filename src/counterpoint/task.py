@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
+from counterpoint import rates
 from counterpoint.checkpoint import rng_state, set_rng_state
 from counterpoint.fusion import NothingPresentError
 from counterpoint.log import Record
@@ -40,8 +41,6 @@ class Task(LightningModule):
         *,
         total_steps: int,
         log_every: int = 10,
-        encoder_lr: float | None = None,
-        freeze: float = 0.0,
         names: Sequence[str] = (),
     ) -> None:
         """Hold what is trained and how.
@@ -49,12 +48,13 @@ class Task(LightningModule):
         Args:
             model: what is kept.
             objective: what is thrown away.
-            optimizer: settings of AdamW and its schedule.
+            optimizer: settings of AdamW, its schedule and the rates of parts.
             total_steps: optimizer steps of the whole run, which the schedule spans.
             log_every: steps between rows of the log.
-            encoder_lr: peak rate of the model, where it differs from the objective's.
-            freeze: share of the steps during which the model does not move.
             names: recording names, for messages.
+
+        Raises:
+            ValueError: as ``rates.freeze``, for a part that is not there.
         """
         super().__init__()
         self.model = model
@@ -62,8 +62,6 @@ class Task(LightningModule):
         self.settings = optimizer
         self.total_steps = total_steps
         self.log_every = log_every
-        self.encoder_lr = optimizer.lr if encoder_lr is None else encoder_lr
-        self.freeze_share = freeze
         self.names = tuple(names)
         self.history: list[Record] = []
         self.position = 0
@@ -75,6 +73,13 @@ class Task(LightningModule):
         self._rng: list[dict[str, Any]] = []
         self._clock = self._flushed = time.perf_counter()
         self._waited = 0.0
+        rates.freeze(model, objective, optimizer.parts)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of what is trained; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        rates.rest(self.model, self.objective, self.settings.parts)
+        return self
 
     def loss(self, batch: Batch) -> tuple[Loss, list[dict[str, Any]]]:
         """Encode every view of a batch and score it."""
@@ -124,7 +129,8 @@ class Task(LightningModule):
             )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Measure the gradient, before clipping, once a row of the log."""
+        """Leave out what does not move yet, and measure the gradient, before clipping, once a row of the log."""
+        rates.hold(optimizer)
         if math.isnan(self._norm):
             gradients = [p.grad for p in self.parameters() if p.grad is not None]
             self._norm = float(torch.nn.utils.get_total_norm(gradients))
@@ -148,7 +154,7 @@ class Task(LightningModule):
         record |= {f"train/{name}": value for name, value in self._meter.drain().items()}
         record |= {f"train/{name}": float(value) for name, value in self._last.items()}
         record["train/grad_norm"] = self._norm
-        record["lr"] = float(self.optimizers().param_groups[-1]["lr"])  # type: ignore[union-attr]
+        record |= rates.rates(self.settings, self.total_steps, self.global_step)
         record["time/batches_per_second"] = self.log_every / elapsed
         record["time/wait_share"] = self._waited / elapsed
         self._waited, self._flushed, self._norm = 0.0, now, math.nan
@@ -176,17 +182,8 @@ class Task(LightningModule):
         self._clock = time.perf_counter()
 
     def configure_optimizers(self) -> Any:
-        """AdamW in four groups: model and objective, with and without weight decay."""
-        groups, schedules = [], []
-        for module, lr, freeze in (
-            (self.model, self.encoder_lr, self.freeze_share),
-            (self.objective, self.settings.lr, 0.0),
-        ):
-            decayed, plain = _split_parameters(module)
-            for parameters, decay in ((decayed, self.settings.weight_decay), (plain, 0.0)):
-                if parameters:
-                    groups.append({"params": parameters, "lr": lr, "weight_decay": decay})
-                    schedules.append(schedule(self.settings, self.total_steps, freeze))
+        """AdamW in groups by part, with and without weight decay."""
+        groups, schedules = rates.groups(self.model, self.objective, self.settings, self.total_steps)
         # A fused step unscales by itself, which Lightning does not allow with gradient clipping under mixed precision.
         fused = not str(self.trainer.precision).endswith("-mixed")
         optimizer = torch.optim.AdamW(groups, betas=self.settings.betas, fused=fused)
@@ -225,30 +222,6 @@ class Task(LightningModule):
                     f"{self.trainer.world_size}; resume with the same number of devices"
                 )
             set_rng_state(self._rng[self.global_rank])
-
-
-def schedule(settings: Optimizer, total_steps: int, freeze: float) -> Callable[[int], float]:
-    """The factor on the peak rate at a step: nothing while frozen, a linear rise, then cosine or constant."""
-    frozen = int(freeze * total_steps)
-    rise = max(1, int(settings.warmup * total_steps))
-
-    def factor(step: int) -> float:
-        if step < frozen:
-            return 0.0
-        since = step - frozen
-        if since < rise:
-            return (since + 1) / rise
-        if settings.schedule == "constant":
-            return 1.0
-        progress = (since - rise) / max(1, total_steps - frozen - rise)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-    return factor
-
-
-def _split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    trained = [p for p in module.parameters() if p.requires_grad]
-    return [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
 
 
 class _Meter:

@@ -1,4 +1,8 @@
-"""What pre-training is worth: fine-tuning on shares of the labels against the same model from scratch."""
+"""What pre-training is worth: fine-tuning on shares of the labels against the same model from scratch.
+
+From scratch is without this run's pre-training. Published backbones are part of the recipe, so both models start from
+them; what differs is what the run trained on top of them, or the whole model where there is none.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,9 @@ from counterpoint.embed import Subset, predict
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.model import Model
 from counterpoint.objectives import CrossEntropy
+from counterpoint.rates import OBJECTIVE, applicable
 from counterpoint.recipe import Recipe, build, keep_features, load
-from counterpoint.settings import Checkpoints, Monitor, Optimizer, Trainer, Transfer
+from counterpoint.settings import Checkpoints, Monitor, Optimizer, Part, Trainer, Transfer
 from counterpoint.types import UNLABELLED
 
 LOG = logging.getLogger("counterpoint")
@@ -80,18 +85,15 @@ def _fine_tune(
 
     model, classifier = build(recipe, data, seed, CrossEntropy)
     assert isinstance(classifier, CrossEntropy)
-    pretrained = start == "pretrained"
-    if pretrained:
+    if start == "pretrained":
         model.load_state_dict(load(cell, data, recipe)[0].state_dict())
     rows = keep_features(recipe, model, rows)
     trainer = _trainer(recipe, settings, rows)
     task = Task(
         model,
         classifier,
-        Optimizer(lr=settings.classifier_lr if pretrained else settings.lr, weight_decay=recipe.optimizer.weight_decay),
+        applicable(tuning(settings, recipe.optimizer, start), model, classifier),
         total_steps=stream_length(rows, trainer.batch_size, trainer.epochs)[0],
-        encoder_lr=settings.encoder_lr if pretrained else settings.lr,
-        freeze=settings.freeze if pretrained else 0.0,
         names=data.names,
     )
     scratch = cell / "transfer" / "unfinished"
@@ -101,6 +103,21 @@ def _fine_tune(
     shutil.rmtree(scratch)
     # Training in float64 is of the training alone; what is embedded is float32.
     return model.float(), classifier.float()
+
+
+def tuning(settings: Transfer, before: Optimizer, start: Start) -> Optimizer:
+    """Rates of a fine-tuning: parts keep the factors they had, and the whole model waits as ``freeze`` says.
+
+    The objective's parts are left out, for the classifier is another.
+    """
+    pretrained = start == "pretrained"
+    lr = settings.classifier_lr if pretrained else settings.lr
+    factor, waits = (settings.encoder_lr / lr, settings.freeze) if pretrained else (1.0, 0.0)
+    factors = {"encoders": 1.0, "fusion": 1.0}
+    factors |= {name: part.rate for name, part in before.parts.items() if name.split(".")[0] != OBJECTIVE}
+    scaled = {name: own * factor for name, own in factors.items()}
+    parts = {name: Part(rate, waits if rate else 0.0) for name, rate in scaled.items()}
+    return Optimizer(lr=lr, weight_decay=before.weight_decay, parts=parts)
 
 
 def _trainer(recipe: Recipe, settings: Transfer, rows: Rows) -> Trainer:

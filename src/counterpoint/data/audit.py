@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from counterpoint.data.splits import Fold
+from counterpoint.data.base import Data
+from counterpoint.data.splits import Fold, KnownGroups
 
 _SHOWN = 3
+MEANT = " (shared_groups: report)"
+"""How a sentence ends about groups that the split says may be on both sides; all other sentences stop a run."""
 
 
 def audit(fold: Fold, traits: Mapping[str, Sequence[str]]) -> list[str]:
@@ -20,6 +23,7 @@ def audit(fold: Fold, traits: Mapping[str, Sequence[str]]) -> list[str]:
 
     Returns:
         A sentence for every two parts and trait with values in common: how many, over how many rows, which.
+        It ends in ``MEANT`` where the split says that this is to be.
     """
     found = []
     for (one, first), (other, second) in combinations(fold._asdict().items(), 2):
@@ -30,8 +34,23 @@ def audit(fold: Fold, traits: Mapping[str, Sequence[str]]) -> list[str]:
                 continue
             rows = [row for row in (*first, *second) if values[row] in shared]
             shown = ", ".join(sorted(shared)[:_SHOWN]) + (", ..." if len(shared) > _SHOWN else "")
-            found.append(f"{one} and {other} share {len(shared)} of {trait} over {len(rows)} recordings: {shown}")
+            meant = MEANT if trait == "group" and isinstance(fold, KnownGroups) else ""
+            found.append(
+                f"{one} and {other} share {len(shared)} of {trait} over {len(rows)} recordings: {shown}{meant}"
+            )
     return found
+
+
+def refuse_leaks(data: Data) -> None:
+    """Stop what would be trained on splits that leak.
+
+    Raises:
+        ValueError: a fold has something on two sides that its split does not say may be there.
+    """
+    every = [(fold, sentence) for fold in data.folds for sentence in data.audit(fold)]
+    found = [f"fold {fold}: {sentence}" for fold, sentence in every if not sentence.endswith(MEANT)]
+    if found:
+        raise ValueError("the splits leak, and scores on them would mean nothing:\n  " + "\n  ".join(found))
 
 
 def content_values(names: Sequence[str], digests: Sequence[str]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from copy import copy
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +106,8 @@ class Data(ABC):
     folds: tuple[str, ...]
     names: tuple[str, ...]
     _folds: dict[str, Fold]
+    _left: Int | None = None
+    """Rows of the table that ``only`` left, of a copy it made."""
 
     def _fold(self, name: str) -> Fold:
         """The parts of a fold, of a reader that keeps its divisions in ``_folds``."""
@@ -114,9 +117,56 @@ class Data(ABC):
 
     def _part(self, fold: str, split: SplitName) -> Int:
         """Rows of the table that make a split of a fold."""
-        parts = self._fold(fold)._asdict() | {"all": np.arange(len(self.names))}
+        parts = self._fold(fold)._asdict() | {"all": self._usable}
         rows: Int = parts[split]
         return rows
+
+    @property
+    def _usable(self) -> Int:
+        """All rows of the table, or those that ``only`` left."""
+        return np.arange(len(self.names)) if self._left is None else self._left
+
+    def only(self, modalities: Sequence[str], beside: Sequence[str] = ()) -> Data:
+        """The same recordings and the same divisions, seen through some of their modalities.
+
+        Recordings keep their rows, names and groups. Those that have none of ``modalities`` are left out of every part
+        and counted in the account, as ``left out``.
+
+        Args:
+            modalities: what is seen.
+            beside: what else is brought of the recordings that are left, where they have it.
+
+        Raises:
+            ValueError: if the reader cannot, or there is no such modality.
+        """
+        raise ValueError(
+            f"{type(self).__name__} cannot show {', '.join(modalities)} alone; "
+            "switch off what asks for it (evaluation.modalities.alone: off)"
+        )
+
+    def _through(
+        self, modalities: Sequence[str], beside: Sequence[str], having: Mapping[str, NDArray[np.bool_]]
+    ) -> Self:
+        """A copy for the ``only`` of a reader that keeps its divisions in ``_folds``.
+
+        Args:
+            modalities: what is seen.
+            beside: what else is brought.
+            having: modality -> (n,) which recordings have it.
+        """
+        strange = [name for name in [*modalities, *beside] if name not in self.specs]
+        if strange or not modalities:
+            raise ValueError(f"no modality {', '.join(strange) or 'given'}; there are {', '.join(self.specs)}")
+        some = np.any([having[name] for name in modalities], axis=0)
+        seen = copy(self)
+        seen.specs = {name: spec for name, spec in self.specs.items() if name in {*modalities, *beside}}
+        seen._folds = {name: type(fold)(*(rows[some[rows]] for rows in fold)) for name, fold in self._folds.items()}
+        seen._left = self._usable[some[self._usable]]
+        return seen
+
+    def _left_out(self) -> dict[str, int]:
+        """What an account counts of the recordings that ``only`` left out; empty where it was not asked."""
+        return {} if self._left is None else {"left out": len(self.names) - len(self._left)}
 
     def _divided(self, labels: Mapping[str, int]) -> dict[str, Any]:
         """What the accounts of all readers share: rows of each class, specs, rows of each part of each fold."""

@@ -32,6 +32,10 @@ class Fold(NamedTuple):
     test: Int
 
 
+class KnownGroups(Fold):
+    """A division that may have groups on more than one side, as its split says with ``shared_groups: report``."""
+
+
 def text(cell: Value | None) -> str:
     """A cell as text, the same however its table stores numbers: 1, 1.0 and "1" are "1"; empty is ""."""
     if cell is None or cell != cell:
@@ -75,7 +79,6 @@ class ByGroup(Split):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the shares."""
         if not (self.test > 0 and self.valid >= 0 and self.test + self.valid < 1):
             raise ValueError(f"ByGroup: test={self.test} and valid={self.valid} must leave a share to train on")
 
@@ -111,7 +114,6 @@ class ByValue(Split):
     shared_groups: Sharing = "refuse"
 
     def __post_init__(self) -> None:
-        """Check that no value is on both sides, and the share."""
         both = {text(value) for value in self.train} & {text(value) for value in self.test}
         if both:
             raise ValueError(f"ByValue: {self.column} {', '.join(sorted(both))} is in both train and test")
@@ -148,7 +150,6 @@ class LeaveOut(Split):
     shared_groups: Sharing = "refuse"
 
     def __post_init__(self) -> None:
-        """Check the share."""
         _check_valid("LeaveOut", self.valid)
 
     def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
@@ -183,7 +184,6 @@ class ByColumn(Split):
     shared_groups: Sharing = "refuse"
 
     def __post_init__(self) -> None:
-        """Check the share."""
         _check_valid("ByColumn", self.valid)
 
     def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
@@ -295,4 +295,4 @@ def _checked(name: str, fold: Fold, groups: NDArray[Any], sharing: Sharing, vali
                 f"{name}: group {str(shared[0])!r} ({len(shared)} in all) is in both {one} and {other}; "
                 "split by whole groups, or set shared_groups: report if known groups under new conditions are meant"
             )
-    return fold
+    return KnownGroups(*fold) if sharing == "report" else fold

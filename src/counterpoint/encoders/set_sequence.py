@@ -118,7 +118,7 @@ class SetSequence(Encoder):
             noise = hashed_normal(events.keys[rows.owner], rows.place, mean.shape[1])
             sample = mean + (0.5 * log_variance).exp() * noise.to(mean.dtype)
         h = self.enter(sample) + self.clock(events.times, rows)
-        for layer in self.sequence:
+        for layer in self.sequence if len(h) else ():  # no row of the batch may have a set
             h = layer(h, rows)
         h = self.leave(h)
         pooled = rows.mean(h) if self.pooling == "mean" else _last(h, rows)

@@ -2,12 +2,14 @@
 
 from counterpoint.evaluate.baselines import HandFeatures, Majority, ShallowTree, baselines, hand_features
 from counterpoint.evaluate.calibration import Bin, reliability
+from counterpoint.evaluate.detection import Detection
 from counterpoint.evaluate.embeddings import Embeddings, Truth
 from counterpoint.evaluate.event_features import event_statistics, last_values
 from counterpoint.evaluate.features import RandomKernels, summary_statistics
 from counterpoint.evaluate.intervals import Statistic, bootstrap, combine, combine_all, paired_difference
 from counterpoint.evaluate.metrics import LOWER_IS_BETTER, METRICS, MetricName
 from counterpoint.evaluate.neighbours import nearest
+from counterpoint.evaluate.novelty import NormalDistance
 from counterpoint.evaluate.probes import KNN, Boosting, Evaluator, LinearProbe, RandomForest
 from counterpoint.evaluate.results import (
     Result,
@@ -31,11 +33,13 @@ __all__ = [
     "LOWER_IS_BETTER",
     "KNN",
     "METRICS",
+    "Detection",
     "Embeddings",
     "Evaluator",
     "HandFeatures",
     "LinearProbe",
     "Majority",
+    "NormalDistance",
     "RandomForest",
     "RandomKernels",
     "Result",

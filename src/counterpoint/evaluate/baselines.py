@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoint.data.base import Rows
+from counterpoint.evaluate.detection import Detection
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.evaluate.event_features import event_statistics, last_values
 from counterpoint.evaluate.features import RandomKernels, summary_statistics
-from counterpoint.evaluate.hand_sets import SHORTEST, of_pictures, of_vectors, of_windows
+from counterpoint.evaluate.hand_sets import MAP, SHORTEST, of_maps, of_pictures, of_vectors, of_windows
 from counterpoint.evaluate.intervals import Float
+from counterpoint.evaluate.novelty import NormalDistance
 from counterpoint.evaluate.probes import (
     KNN,
     Boosting,
@@ -88,7 +90,7 @@ def hand_features(
 def _features(view: Mapping[str, Modality], specs: Mapping[str, Spec], kernels: RandomKernels) -> dict[str, Float]:
     """Feature sets of a batch, of all modalities side by side."""
     parts: dict[str, list[Float]] = {}
-    for modality in sorted(specs):
+    for modality in sorted(specs.keys() & view.keys()):
         values, spec = view[modality], specs[modality]
         if isinstance(values, Events):
             assert isinstance(spec, EventSpec)
@@ -110,6 +112,8 @@ def _regular(values: Modality, modality: str, kernels: RandomKernels) -> dict[st
     assert isinstance(values, Signal)
     if values.values.shape[1] < SHORTEST:
         return {SUMMARY: of_vectors(values)}
+    if values.values.shape[2] >= MAP:
+        return {SUMMARY: of_maps(values)}
     return {SUMMARY: of_windows(values, modality, summary_statistics), KERNELS: of_windows(values, modality, kernels)}
 
 
@@ -164,20 +168,24 @@ class ShallowTree(Evaluator):
         return fit_predict(model, train, test, *standardise(train.values, test.values))
 
 
-def baselines(train: HandFeatures, test: HandFeatures, *, fold: str = "", seed: int = 0) -> list[Result]:
+def baselines(
+    train: HandFeatures, test: HandFeatures, *, fold: str = "", seed: int = 0, detection: Detection | None = None
+) -> list[Result]:
     """Score every simple answer on one fold.
 
     Majority class; metadata alone (left out where there are no columns); summary statistics; for signals also random
-    kernels, for events also the last value of each variable alone.
+    kernels, for events also the last value of each variable alone. Where defects are to be detected, also the distance
+    to the normal training rows by summary statistics and by metadata.
 
     Args:
         train: of the train split.
         test: of the split to score.
         fold: of the data, for the record.
         seed: of forest and boosting, and for the record.
+        detection: what the normal class is; None where nobody asks.
 
     Raises:
-        ValueError: one of the splits has no labelled row.
+        ValueError: one of the splits has no labelled row, or train no normal ones that detection needs.
     """
     sides = {name: (train.sets[name], test.sets[name]) for name in train.sets}
     answers: list[tuple[str, Evaluator, Embeddings, Embeddings]] = [("majority class", Majority(), *sides[SUMMARY])]
@@ -188,10 +196,25 @@ def baselines(train: HandFeatures, test: HandFeatures, *, fold: str = "", seed: 
             ("metadata, shallow tree", ShallowTree(), *known),
         ]
     answers += [(f"{name}, {probe.name}", probe, *sides[name]) for name, probe in simple_probes(train, seed)]
+    if detection is not None:
+        answers += _distances(train, test, detection)
     return [
         evaluator.evaluate(fitted, scored, name=name, kind="baseline", fold=fold, seed=seed)
         for name, evaluator, fitted, scored in answers
     ]
+
+
+def _distances(
+    train: HandFeatures, test: HandFeatures, detection: Detection
+) -> list[tuple[str, Evaluator, Embeddings, Embeddings]]:
+    """Normal-only answers: what a distance says that has seen no defect, as the model's may not have either."""
+    distance = NormalDistance(normal=detection.normal, k=detection.k, metric="euclidean", scale="standard")
+    answers: list[tuple[str, Evaluator, Embeddings, Embeddings]] = [
+        (f"{SUMMARY}, {distance.name}", distance, train.sets[SUMMARY], test.sets[SUMMARY])
+    ]
+    if train.metadata.shape[1]:
+        answers.append((f"metadata, {distance.name}", distance, *_metadata(train, test)))
+    return answers
 
 
 def simple_probes(features: HandFeatures, seed: int) -> list[tuple[str, Evaluator]]:

@@ -16,6 +16,8 @@ Float = NDArray[np.float64]
 Windows = Callable[[Float], Float]
 SHORTEST = 16
 """Elements of the shortest signal that has a spectrum; of a shorter one the values themselves are the features."""
+MAP = 16
+"""Channels from which on a signal is a map, as a spectrogram is: what its channels hold over time is its features."""
 _GRID = 4
 
 
@@ -41,13 +43,38 @@ def of_windows(signal: Signal, place: str, features: Windows) -> Float:
     return _spread(own, present.numpy())
 
 
+def of_maps(signal: Signal) -> Float:
+    """(B, 4 C + 1) of maps of any length: mean, deviation, largest value and mean step of each channel, and presence.
+
+    Padding changes nothing; a row without the modality is zeros.
+    """
+    values, real = _parts(signal)
+    present = real.max(1, keepdims=True)
+    pairs = np.logical_and(real[:, 1:], real[:, :-1])
+    steps = np.abs(np.diff(values, axis=1)) * pairs[:, :, None]
+    largest = np.where(present, np.where(real[:, :, None], values, -np.inf).max(1), 0.0)
+    return np.concatenate([of_vectors(signal)[:, :-1], largest, steps.sum(1) / _count(pairs), present], 1)
+
+
+def _parts(signal: Signal) -> tuple[Float, NDArray[np.bool_]]:
+    """Values (B, L, C), 0 where nothing is, and which (B, L) are real."""
+    values = signal.values.detach().cpu().double().numpy()
+    if signal.mask is None:
+        return values, np.ones(values.shape[:2], dtype=np.bool_)
+    real = np.asarray(signal.mask.cpu().numpy(), np.bool_)
+    return np.where(real[:, :, None], values, 0.0), real
+
+
+def _count(real: NDArray[np.bool_]) -> Float:
+    """(B, 1) how many of each row are real, at least 1 to divide by."""
+    counts: Float = np.maximum(real.sum(1, keepdims=True), 1).astype(np.float64)
+    return counts
+
+
 def of_vectors(signal: Signal) -> Float:
     """(B, C) mean over the real elements, (B, C) their standard deviation where there are several, and presence."""
-    values = signal.values.detach().cpu().double().numpy()
-    real: NDArray[np.bool_] = np.ones(values.shape[:2], dtype=np.bool_)
-    if signal.mask is not None:
-        real = np.asarray(signal.mask.cpu().numpy(), np.bool_)
-    weight = (real / np.maximum(real.sum(1, keepdims=True), 1))[:, :, None]
+    values, real = _parts(signal)
+    weight = (real / _count(real))[:, :, None]
     mean = (values * weight).sum(1)
     parts = [mean, real.max(1, keepdims=True).astype(np.float64)]
     if values.shape[1] > 1:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -111,6 +111,14 @@ def score_table(results: Sequence[Result], *, resamples: int = 1000, seed: int =
     ]
 
 
+def json_table(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The score table with the number of groups beside every score, as ``scores.json`` holds it."""
+    return [
+        {**row, "scores": {name: {**score, "groups": row["groups"]} for name, score in row["scores"].items()}}
+        for row in score_table(results)
+    ]
+
+
 def difference(
     first: Sequence[Result], second: Sequence[Result], metric: str, *, resamples: int = 1000, seed: int = 0
 ) -> Estimate:
@@ -175,7 +183,7 @@ def render(table: Sequence[TableRow], metrics: Sequence[str] = METRICS) -> str:
         metrics: the columns.
     """
     if not table:
-        return "No scores: nothing was evaluated."
+        return "No class was scored: nothing is labelled."
     lines = [["", "kind", *metrics, "groups", "folds x seeds"]]
     for row in table:
         cells = [_cell(row["scores"][metric]) for metric in metrics]

@@ -42,9 +42,9 @@ def verdict(metric: str, main: Sequence[Result], judged: Sequence[Result], rows:
     less = ", of which less is better," if sign < 0 else ""
     who = f"{main[0].name}," if what == "model" else f"The first evaluator, {main[0].name},"
     return (
-        f"{head}. {who} reaches {_interval(score)} {spoken(metric)}{less} on "
-        f"{own['groups']} groups it was not trained on ({level} {score['chance']:.3f}). The best baseline, "
-        f"{best['name']}, reaches {_interval(best['scores'][metric])}: a difference of {signed(gap)}."
+        f"{head}. {who} reaches {_interval(score)} {spoken(metric)}{less} on {own['groups']} groups of "
+        f"recordings it was not trained on ({level} {score['chance']:.3f}). The best baseline, {best['name']}, "
+        f"reaches {_interval(best['scores'][metric])}: a difference of {signed(gap)}."
     )
 
 

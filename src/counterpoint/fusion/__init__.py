@@ -3,6 +3,7 @@
 from counterpoint.fusion.base import Fusion, NothingPresentError
 from counterpoint.fusion.concat import Concat
 from counterpoint.fusion.gated import Gated
+from counterpoint.fusion.time import TimeFusion
 from counterpoint.fusion.token_attention import TokenAttention
 
-__all__ = ["Concat", "Fusion", "Gated", "NothingPresentError", "TokenAttention"]
+__all__ = ["Concat", "Fusion", "Gated", "NothingPresentError", "TimeFusion", "TokenAttention"]

@@ -38,11 +38,23 @@ def gather_rows(rows: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return rows
-    _check_equal(rows)
+    check_equal(rows)
     return cast(Tensor, _Gather.apply(rows))  # type: ignore[no-untyped-call]
 
 
-def _check_equal(rows: Tensor) -> None:
+def pass_on(rows: Tensor) -> Tensor:
+    """Send rows to the next rank of the ring and take those of the one before; no gradient."""
+    rows = rows.contiguous()
+    came = torch.empty_like(rows)
+    following, previous = (rank() + 1) % world_size(), (rank() - 1) % world_size()
+    both = [dist.P2POp(dist.isend, rows, following), dist.P2POp(dist.irecv, came, previous)]
+    for request in dist.batch_isend_irecv(both):
+        request.wait()
+    return came
+
+
+def check_equal(rows: Tensor) -> None:
+    """Raise ValueError on all ranks unless each brings as many rows."""
     mine = torch.tensor([len(rows)], device=rows.device)
     sizes = [torch.empty_like(mine) for _ in range(world_size())]
     dist.all_gather(sizes, mine)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from counterpoint.losses.gather import gather_rows, rank, world_size
-from counterpoint.losses.log_sums import EMPTY, LogSums, Sweep, log_sums
+from counterpoint.losses.gather import gather_rows, world_size
+from counterpoint.losses.log_sums import EMPTY, LogSums, Sweep, own_sums
+from counterpoint.losses.sharing import Sharing, check_keys, check_pairs, computing_dtype, share
 from counterpoint.losses.tiles import blocks
 
 Direction = Literal["one-way", "two-way"]
-NO_KEY = -1
 
 
 def info_nce(
@@ -64,13 +64,13 @@ def info_nce(
     a, b, scale = a.to(dtype), b.to(dtype), scale.reshape(()).to(a.device, dtype)
     if len(a) * world_size() < 2:
         raise ValueError(f"info_nce: {len(a)} row has no negative; the batch must hold at least two rows")
-    offset = rank() * len(a)
-    own, everyone = _gather_keys(exclude, a)
-    sweep = Sweep(direction == "two-way", False, offset, own[:, offset : offset + len(a)], everyone)
+    sharing = share(exclude, len(a), a.device)
+    _check_negatives(sharing)
+    sweep = Sweep(direction == "two-way", False, sharing.offset, sharing.own, sharing.everyone)
     with torch.autocast(a.device.type, enabled=False):
         others = gather_rows(b)
         if hard_negative_weight == 0.0:
-            found = _own_sums(a, others, scale, sweep)
+            found = own_sums(a, others, scale, sweep)
         else:
             found = _hard_sums(a, others, scale, sweep, hard_negative_weight)
         sums = torch.stack((found.rows, found.columns)) if direction == "two-way" else found.rows
@@ -78,24 +78,9 @@ def info_nce(
         return functional.softplus(sums - found.pairs, threshold=40.0).mean()
 
 
-def computing_dtype(*tensors: Tensor) -> torch.dtype:
-    """The dtype to compute in: float64 if one tensor is, else float32."""
-    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
-
-
-def _own_sums(a: Tensor, others: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
-    """Sums of this rank's anchors: rows are complete, columns are put together from the shares of all ranks."""
-    found = log_sums(a, others, scale, sweep)
-    if not sweep.columns or world_size() == 1:
-        return found
-    shares = gather_rows(found.columns.unsqueeze(0))
-    columns = shares[:, sweep.offset : sweep.offset + len(a)].logsumexp(0)
-    return found._replace(columns=columns.clamp_min(EMPTY))
-
-
 def _hard_sums(a: Tensor, others: Tensor, scale: Tensor, sweep: Sweep, beta: float) -> LogSums:
-    upper = _own_sums(a, others, scale * (1 + beta), sweep)
-    lower = _own_sums(a, others, scale * beta, sweep)
+    upper = own_sums(a, others, scale * (1 + beta), sweep)
+    lower = own_sums(a, others, scale * beta, sweep)
     counts = _negatives(sweep.keys_a, sweep.keys_b, sweep.offset, len(a), len(others)).to(a.dtype)
     some, logs = counts > 0, counts.clamp_min(1).log()  # who shares a key is mutual: one count serves rows and columns
     rows = torch.where(some, upper.rows - lower.rows + logs, EMPTY)
@@ -106,35 +91,15 @@ def _hard_sums(a: Tensor, others: Tensor, scale: Tensor, sweep: Sweep, beta: flo
 
 
 def _check(a: Tensor, b: Tensor, exclude: Sequence[Tensor], hard_negative_weight: float) -> None:
-    if a.ndim != 2 or a.shape != b.shape:
-        raise ValueError(f"info_nce: a and b must both be (rows, width), they are {(*a.shape,)} and {(*b.shape,)}")
-    for index, keys in enumerate(exclude):
-        if keys.shape != a.shape[:1] or keys.dtype != torch.int64:
-            raise ValueError(
-                f"info_nce: exclude[{index}] must be int64 of shape ({len(a)},), it is {keys.dtype} of {(*keys.shape,)}"
-            )
+    check_pairs("info_nce", a, b)
+    check_keys("info_nce", "exclude", exclude, len(a))
     if not (hard_negative_weight >= 0.0 and math.isfinite(hard_negative_weight)):
         raise ValueError(f"info_nce: hard_negative_weight must be >= 0 and finite, it is {hard_negative_weight}")
 
 
-def _gather_keys(exclude: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-    """(K, N) keys of all ranks as anchors and as candidates: 0, 1, ... a criterion, so that 32 bits hold them.
-
-    What stands for "no key" differs between the two, so that it equals nothing.
-    """
-    if not exclude:
-        none = torch.empty(0, len(like) * world_size(), dtype=torch.int32, device=like.device)
-        return none, none
-    keys = gather_rows(torch.stack(tuple(exclude), dim=1).to(like.device)).t()
-    numbers = torch.stack([row.unique(return_inverse=True)[1] for row in keys])
-    numbers = numbers.to(torch.int32)
-    anchors, candidates = numbers.masked_fill(keys == NO_KEY, -1), numbers.masked_fill(keys == NO_KEY, -2)
-    _check_negatives(anchors, candidates)
-    return anchors, candidates
-
-
-def _check_negatives(anchors: Tensor, candidates: Tensor) -> None:
+def _check_negatives(sharing: Sharing) -> None:
     """Raise on every rank alike, from the gathered keys; the first block of rows settles it in any sane batch."""
+    anchors, candidates = sharing.all_as_anchors(), sharing.everyone
     count = anchors.shape[1]
     for part in blocks(count, 64):
         if _negatives(anchors[:, part], candidates, part.start, part.stop - part.start, count).any():

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from counterpoint.losses.gather import gather_rows, world_size
 from counterpoint.losses.tiles import Tile, Tiles
 
 EMPTY = -1e30
@@ -88,6 +89,19 @@ def log_sums(a: Tensor, b: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
     if max(len(a), len(b)) <= DIRECT_LIMIT:
         return _direct(a, b, scale, sweep, bare)
     return _tiled(a, b, scale, _Plan(value, LOG2_E if bare else 1.0, not bare, sweep))
+
+
+def own_sums(a: Tensor, others: Tensor, scale: Tensor, sweep: Sweep) -> LogSums:
+    """The same for the anchors of this rank, ``a`` and rows ``offset .. offset + B`` of ``others``, (B,) each.
+
+    Sums along the rows are complete; those along the columns are put together from the shares of all ranks.
+    """
+    found = log_sums(a, others, scale, sweep)
+    if not sweep.columns or world_size() == 1:
+        return found
+    shares = gather_rows(found.columns.unsqueeze(0))
+    columns = shares[:, sweep.offset : sweep.offset + len(a)].logsumexp(0)
+    return found._replace(columns=columns.clamp_min(EMPTY))
 
 
 def check_scale(scale: Tensor) -> float:

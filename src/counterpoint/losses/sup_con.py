@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from counterpoint.losses.class_sums import class_sums
 from counterpoint.losses.gather import gather_rows, rank, world_size
-from counterpoint.losses.info_nce import computing_dtype
 from counterpoint.losses.log_sums import EMPTY, Sweep, check_scale, directions, log_sums
-from counterpoint.losses.tiles import CPU_SIDE, blocks, row_factors, through_norm
+from counterpoint.losses.sharing import computing_dtype
 
 UNLABELLED = -1
 DIRECT_LIMIT = 512  # up to this many rows a mask of positives costs less than sums of classes
@@ -110,29 +110,9 @@ def _pull(z: Tensor, classes: Tensor, count: int) -> Tensor:
 
     It is <sum of own rows, sum of all rows> less what each row has with itself: O(N D), no mask.
     """
-    own = cast(Tensor, _ClassSums.apply(z, classes, count))  # type: ignore[no-untyped-call]
+    own = class_sums(z, classes, count)
     total = own if world_size() == 1 else gather_rows(own.unsqueeze(0)).sum(0)
     directed = (z.detach() != 0).any(1).to(z.dtype)  # a row of norm 0 has cosine 0 with itself too
     with_self = z.new_zeros(count).index_add_(0, classes, directed)
     with_all: Tensor = torch.linalg.vecdot(own, total)
     return with_all - with_self
-
-
-class _ClassSums(torch.autograd.Function):
-    """(C, D) sums of the normalised rows of each class, without a normalised copy of the rows."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, classes: Tensor, count: int) -> Tensor:
-        factors = row_factors(z, 1.0)
-        sums = z.new_zeros(count, z.shape[1])
-        for part in blocks(len(z), CPU_SIDE):
-            sums.index_add_(0, classes[part], z[part] * factors[part])
-        ctx.save_for_backward(z, classes, factors)
-        return sums
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        z, classes, factors = ctx.saved_tensors
-        found = grads[0].index_select(0, classes)
-        through_norm(found, z, factors, 1.0)
-        return found, None, None

@@ -59,16 +59,18 @@ class Tiles:
     A row of norm 0 has no direction: its cosines are 0 and it receives no gradient.
     """
 
-    def __init__(self, a: Tensor, b: Tensor, scale: float, *, one_set: bool = False) -> None:
+    def __init__(self, a: Tensor, b: Tensor, scale: float, *, shift: float = 0.0, one_set: bool = False) -> None:
         """Prepare the sweep.
 
         Args:
             a: (N, D) float32 or float64, any norms.
             b: (M, D) likewise; ``a`` again for one set.
             scale: positive.
+            shift: added to every logit; the derivative of the scale does not count it.
             one_set: visit only tiles on and above the diagonal; those above it stand for their mirror image as well.
         """
         self.scale = scale
+        self.shift = shift
         self.one_set = one_set
         self._a, self._b = a, b
         self._factor_a = row_factors(a, scale)
@@ -91,7 +93,10 @@ class Tiles:
                     b = right[: columns.stop - columns.start]
                     torch.mul(self._b[columns], self._factor_b[columns], out=b)
                 logits = space[: len(a) * len(b)].view(len(a), len(b))
-                torch.mm(a, b.t(), out=logits)
+                if self.shift:
+                    logits.fill_(self.shift).addmm_(a, b.t())
+                else:
+                    torch.mm(a, b.t(), out=logits)
                 yield Tile(rows, columns, a, b, logits)
 
     def gradients(self, slope: Callable[[Tile], Tensor], *, need_a: bool, need_b: bool) -> Gradients:
@@ -120,7 +125,7 @@ class Tiles:
             total = through_norm(sum_a, self._a, self._factor_a, self.scale)
         if sum_b is not None and not self.one_set:
             total = through_norm(sum_b, self._b, self._factor_b, self.scale)
-        # total = sum of slope * logits; one set has counted every pair from both its ends
+        # total = sum of slope * (logits - shift); one set has counted every pair from both its ends
         return Gradients(sum_a, sum_b, total / (2 * self.scale if self.one_set else self.scale))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,7 +17,8 @@ class Objective(nn.Module, ABC):
     """Base of all objectives.
 
     A constructor takes an ``ObjectiveSpec`` as its one positional argument, because model and data decide it, and
-    everything a recipe may set as keyword-only arguments.
+    everything a recipe may set as keyword-only arguments. One that names outputs of the model calls them ``pairs``,
+    those it compares, or ``modality``, the one it reads, so that ``within`` knows what a smaller model leaves of it.
 
     Attributes:
         views: how many views of a row the objective needs.
@@ -27,6 +32,24 @@ class Objective(nn.Module, ABC):
 
     def plan(self, batches: int) -> None:
         """Told, before training, of how many batches it will be; objectives that change on the way need to know."""
+
+    @classmethod
+    def within(cls, outputs: Collection[str], settings: dict[str, Any]) -> dict[str, Any] | None:
+        """Settings of the objective for a model that returns ``outputs`` alone; None where nothing is left of it.
+
+        Pairs of which one side is gone are left out, and so is an objective that read a modality that is gone.
+
+        Args:
+            outputs: names of what the smaller model returns, the fused one included.
+            settings: for the whole model.
+        """
+        known = {name: one.default for name, one in inspect.signature(cls).parameters.items()} | settings
+        if known.get("modality") is not None and known["modality"] not in outputs:
+            return None
+        if "pairs" not in known:
+            return settings
+        pairs = [pair for pair in known["pairs"] if set(pair) <= set(outputs)]
+        return settings | {"pairs": pairs} if pairs else None
 
     @abstractmethod
     def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
@@ -47,3 +70,17 @@ class Objective(nn.Module, ABC):
     def similarity(self, a: Encoded, b: Encoded) -> Tensor:
         """Similarities (Na, Nb) of rows in that space, each of which hangs on its two rows alone."""
         raise ValueError(f"{type(self).__name__} compares no modalities with each other")
+
+
+def narrowed(factory: Callable[..., Objective], outputs: Collection[str]) -> Callable[..., Objective] | None:
+    """What is left of the factory of an objective for a smaller model; None where nothing is.
+
+    Args:
+        factory: of the objective for the whole model; a plain function is taken at its word.
+        outputs: names of what the smaller model returns, the fused one included.
+    """
+    made, settings = (factory.func, factory.keywords) if isinstance(factory, partial) else (factory, {})
+    if not (isinstance(made, type) and issubclass(made, Objective)):
+        return factory
+    left = made.within(outputs, settings)
+    return None if left is None else partial(made, **left)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
-from typing import Literal, final
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from counterpoint.config import Factory
-from counterpoint.objectives.base import Objective
+from counterpoint.objectives.base import Objective, narrowed
 from counterpoint.types import Batch, Encoded, Loss, ObjectiveSpec, Prediction
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -87,6 +88,13 @@ class WeightedSum(Objective):
         self.batches = 0
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def within(cls, outputs: Collection[str], settings: dict[str, Any]) -> dict[str, Any] | None:
+        """The terms that are left, each with what is left of it; the weights of those stay as they are."""
+        left = {name: (term, narrowed(term.objective, outputs)) for name, term in settings["terms"].items()}
+        terms = {name: replace(term, objective=made) for name, (term, made) in left.items() if made is not None}
+        return settings | {"terms": terms} if terms else None
 
     def plan(self, batches: int) -> None:
         """Size the ramps, and tell the terms."""

@@ -30,6 +30,7 @@ class Interval(_Part):
     high: Known
     groups: int
     spread: Known = None
+    chance: Known = None
 
 
 class Row(_Part):
@@ -71,6 +72,25 @@ class Confusion(_Part):
     counts: list[list[int]]
 
 
+class ClassScores(_Part):
+    """Precision, recall and F1 of one class, or an average over classes; ``rows`` are of one seed."""
+
+    name: str
+    rows: int
+    precision: Interval
+    recall: Interval
+    f1: Interval
+
+
+class PerClass(_Part):
+    """Scores of every class under one answer, their averages, and which classes were never predicted."""
+
+    evaluator: str
+    classes: list[ClassScores]
+    averages: list[ClassScores]
+    never_predicted: list[str] = []
+
+
 class Bin(_Part):
     """Rows of about one predicted probability, and how often what was predicted came true."""
 
@@ -105,6 +125,93 @@ class Difference(_Part):
     text: str
 
 
+class DefectScore(_Part):
+    """How well one kind of defect is told from normal rows; ``rows`` are of one seed."""
+
+    name: str
+    rows: int
+    auroc: Interval
+
+
+class DetectionScores(_Part):
+    """Whether a row is a defect at all, of all answers, and by kind of defect for the main one.
+
+    Attributes:
+        normal: the class that is no defect.
+        decides: what the main table is about; if it is defects, that table has all the answers already.
+        answer: the main one.
+        chance: by metric.
+        rows: all answers.
+        best: name of the best baseline.
+        difference: of the main answer and the best baseline.
+        classes: kinds of defect.
+    """
+
+    normal: str
+    decides: Literal["classes", "defects"] = "classes"
+    answer: str
+    chance: dict[str, float]
+    rows: list[Row]
+    best: str | None = None
+    difference: Difference | None = None
+    classes: list[DefectScore] = []
+
+    @field_validator("difference", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, difference: Any) -> Any:
+        return difference or None
+
+
+class ModalityAnswer(Row):
+    """What one modality is worth: of it alone, or of the fused model without it.
+
+    Attributes:
+        modality: which.
+        left_out: test rows of the fused answer that it has none for.
+        difference: the fused answer minus it, on the rows of both.
+    """
+
+    modality: str
+    left_out: int
+    difference: Difference
+
+
+class ModalityScores(_Part):
+    """The fused answer beside those of single modalities and those without one; ``best`` is best alone."""
+
+    fused: Row
+    alone: list[ModalityAnswer] = []
+    without: list[ModalityAnswer] = []
+    best: str | None = None
+
+
+class Found(_Part):
+    """What one answer found in galleries of ``sizes`` rows; rows that lack a side neither ask nor are found."""
+
+    query: str
+    gallery: str
+    shown: str
+    name: str
+    kind: Literal["model", "baseline"]
+    sizes: list[int]
+    different: int
+    queries: int
+    left_out: int
+    lacking: int
+    scores: dict[str, Interval]
+
+    @property
+    def asked(self) -> str:
+        """As a reader meets it."""
+        return f"{self.query} → {self.gallery}" + (f", {self.shown} alone" if self.shown else "")
+
+
+class RetrievalScores(_Part):
+    """All that was looked for in galleries, the answers to a question one after another."""
+
+    rows: list[Found]
+
+
 class Shot(_Part):
     """Answers that were given few labels, the same ones each.
 
@@ -132,13 +239,17 @@ class Scores(_Part):
     folds: list[Fold]
     transfer: list[TransferPoint] = []
     confusion: Confusion | None = None
+    per_class: PerClass | None = None
+    detection: DetectionScores | None = None
+    modalities: ModalityScores | None = None
+    retrieval: RetrievalScores | None = None
     calibration: Calibration | None = None
     shots: list[Shot] = []
     verdict: str
     findings: list[str]
     command: str
 
-    @field_validator("confusion", "calibration", mode="before")
+    @field_validator("confusion", "per_class", "detection", "modalities", "retrieval", "calibration", mode="before")
     @classmethod
     def _empty_is_absent(cls, confusion: Any) -> Any:
         return confusion or None

@@ -22,6 +22,7 @@ from counterpoint.report.documents import Account, Scores
 from counterpoint.report.embedding_map import Map, embedding_map
 from counterpoint.report.folder import Run, read_run
 from counterpoint.report.tables import (
+    TableRow,
     fold_tables,
     gain,
     heat,
@@ -75,6 +76,7 @@ def render(run: Run) -> str:
         detail=detail,
         leaders=leaders(scores),
         table=score_table(scores.rows, scores.metrics, scores.chance),
+        detection=_detection(scores),
         folds=fold_tables(scores),
         transfer=transfer_table(scores),
         transfer_chart=compared,
@@ -94,8 +96,11 @@ def render(run: Run) -> str:
 SECTIONS = {
     "verdict": "Verdict",
     "scores": "Scores",
+    "detection": "Detection",
+    "retrieval": "Retrieval",
     "folds": "Folds",
     "calibration": "Calibration",
+    "modalities": "Modalities",
     "shots": "Few labels",
     "transfer": "Transfer",
     "training": "Training",
@@ -112,7 +117,20 @@ def _sections(scores: Scores) -> dict[str, str]:
     """The sections of this run's page: those that are only there for some runs are left out of the others."""
     absent = {"calibration"} if scores.calibration is None or not scores.calibration.bins else set()
     absent |= {"shots"} if not scores.shots else set()
+    absent |= {"detection"} if scores.detection is None else set()
+    absent |= {"modalities"} if scores.modalities is None else set()
+    absent |= {"retrieval"} if scores.retrieval is None else set()
     return {name: title for name, title in SECTIONS.items() if name not in absent}
+
+
+DETECTION = ("auroc", "auprc", "balanced_accuracy")
+"""Scores of detection that the page shows; the last is of a threshold, the others are not."""
+
+
+def _detection(scores: Scores) -> list[TableRow]:
+    """The table of detection; empty where nobody asked."""
+    found = scores.detection
+    return [] if found is None else score_table(found.rows, DETECTION, found.chance)
 
 
 def _template() -> Template:

@@ -153,23 +153,32 @@ class FeatureTables(Data):
         """One row a run of the split, with all the modalities it has."""
         return FeatureRows(self._scale(fold), self._part(fold, split), self._labelling, _PLAIN)
 
+    def only(self, modalities: Sequence[str], beside: Sequence[str] = ()) -> Data:
+        """See ``Data.only``; features are standardised by the same training runs."""
+        seen = self._through(modalities, beside, {name: block.present for name, block in self._blocks.items()})
+        seen._blocks, seen._scaled = {name: self._blocks[name] for name in seen.specs}, {}
+        seen.__dict__.pop("_contents", None)
+        return seen
+
     def audit(self, fold: str) -> list[str]:
         """Ids, groups and identical features shared by the splits."""
         return audit(self._fold(fold), {"id": self.names, "group": self._groups, "content": self._contents})
 
     def report(self) -> dict[str, Any]:
         """Sources, counts, columns, classes, folds and the quarantine."""
-        labels, quarantine = Counter(self._labels), self._ledger.report()
-        counts = {f"with {name}": int(block.mask.any(1).sum()) for name, block in self._blocks.items()}
+        usable = self._usable.tolist()
+        labels, quarantine = Counter(self._labels[row] for row in usable), self._ledger.report()
+        counts = {f"with {name}": int(block.present[usable].sum()) for name, block in self._blocks.items()}
         counts |= {f"rows of {name} without a run": spare for name, spare in self._spare.items() if spare}
         return {
             "simulated": any(text(cell).lower() in _YES for cell in self._cells.get("simulated", [])),
             "sources": self._fingerprints,
             "columns": asdict(self._columns),
             "counts": {
-                "runs": len(self.names),
+                "runs": len(usable),
                 **counts,
-                "groups": len(set(self._groups)),
+                "groups": len({self._groups[row] for row in usable}),
+                **self._left_out(),
                 "unlabelled": labels[""],
                 "quarantined": quarantine["rejected"],
             },

@@ -40,6 +40,12 @@ class Block(NamedTuple):
         """What an encoder must know."""
         return SignalSpec(self.values.shape[2], self.values.shape[1], 0.0)
 
+    @property
+    def present(self) -> Bool:
+        """(n,) which runs have any of it."""
+        some: Bool = np.any(self.mask, axis=1)
+        return some
+
     def take(self, rows: Int) -> Block:
         """Those of some runs."""
         return Block(self.values[rows], self.mask[rows])
@@ -90,7 +96,7 @@ class FeatureRows(Rows):
 
     def __init__(self, blocks: Mapping[str, Block], runs: Int, columns: Labelling, views: RunViews) -> None:
         self._blocks, self._views = blocks, views
-        self._present = np.stack([block.mask.any(1) for block in blocks.values()], 1)
+        self._present = np.stack([block.present for block in blocks.values()], 1)
         self.ids = runs
         self.labels, self.groups = columns.labels[runs], columns.groups[runs]
         self.domains, self.metadata = columns.domains[runs], columns.metadata[runs]

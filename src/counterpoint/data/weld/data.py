@@ -172,6 +172,14 @@ class WeldRuns(Data):
         """One row a run of the split, with all the modalities it has."""
         return WeldRows(self._source, self._scales(fold), self._part(fold, split), self._columns, _PLAIN)
 
+    def only(self, modalities: Sequence[str], beside: Sequence[str] = ()) -> Data:
+        """See ``Data.only``; levels are standardised by the same training runs."""
+        seen = self._through(modalities, beside, {name: self._source.having(name) for name in self._media})
+        seen._media = {name: self._media[name] for name in seen.specs}
+        seen._source = self._source.only(list(seen.specs))
+        seen.__dict__.pop("_fingerprints", None)
+        return seen
+
     def audit(self, fold: str) -> list[str]:
         """Ids, configuration folders and identical recordings shared by the splits."""
         traits = {"id": self.names, "group": self._runs.directories}
@@ -179,18 +187,20 @@ class WeldRuns(Data):
 
     def report(self) -> dict[str, Any]:
         """Sources, counts, columns, classes, folds, the quarantine and what was masked."""
-        labels, quarantine = Counter(self._runs.labels), self._ledger.report()
-        present = self._source.present.sum(0).tolist()
+        usable = self._usable.tolist()
+        labels, quarantine = Counter(self._runs.labels[row] for row in usable), self._ledger.report()
+        present = self._source.present[usable].sum(0).tolist()
         cells = self._runs.cells
         return {
             "simulated": any(text(cell).lower() in _YES for cell in cells.get("simulated", [])),
             "sources": self._fingerprints,
             "columns": {"metadata": self._columns.metadata.shape[1], "media": asdict(self._settings)},
             "counts": {
-                "runs": len(self.names),
+                "runs": len(usable),
                 **{f"with {name}": count for name, count in zip(self._media, present, strict=True)},
                 "without time stamps": len(self._sensor.unstamped),
-                "groups": len(set(self._runs.directories)),
+                "groups": len({self._runs.directories[row] for row in usable}),
+                **self._left_out(),
                 "damaged and masked": len(self._masked),
                 "quarantined": quarantine["rejected"],
             },

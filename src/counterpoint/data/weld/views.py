@@ -51,6 +51,16 @@ class RunFiles:
         self.present: Bool = np.array([[len(some) > 0 for some in files[name]] for name in media], dtype=np.bool_).T
         self._digests: dict[Path, str] = {}
 
+    def only(self, modalities: Sequence[str]) -> RunFiles:
+        """Some of the modalities, of the same runs."""
+        seen = RunFiles(
+            {name: self.media[name] for name in modalities},
+            {name: self.files[name] for name in modalities},
+            {name: levels for name, levels in self.levels.items() if name in modalities},
+        )
+        seen._digests = self._digests
+        return seen
+
     def having(self, modality: str) -> Bool:
         """(n,) which runs have a modality."""
         having: Bool = self.present[:, list(self.media).index(modality)]

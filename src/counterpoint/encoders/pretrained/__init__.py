@@ -3,6 +3,7 @@
 from counterpoint.encoders.pretrained.audio import ASTEncoder
 from counterpoint.encoders.pretrained.base import Inference, Pretrained
 from counterpoint.encoders.pretrained.image import DINOv2Encoder
+from counterpoint.encoders.pretrained.text import TextEncoder
 from counterpoint.encoders.pretrained.video import VJEPA2Encoder
 
-__all__ = ["ASTEncoder", "DINOv2Encoder", "Inference", "Pretrained", "VJEPA2Encoder"]
+__all__ = ["ASTEncoder", "DINOv2Encoder", "Inference", "Pretrained", "TextEncoder", "VJEPA2Encoder"]

@@ -96,7 +96,7 @@ class Pretrained(Encoder):
 
     @property
     def cacheable(self) -> bool:
-        """Whether features may be kept: only while nothing below them is trained."""
+        """Whether features may be kept on disk: only while nothing below them is trained."""
         return self.unfreeze == 0
 
     def train(self, mode: bool = True) -> Self:
@@ -115,7 +115,7 @@ class Pretrained(Encoder):
         """
         if not isinstance(modality, Features):
             return self.finish(self.backbone(modality))
-        if not self.cacheable:
+        if self.unfreeze:
             raise ValueError(
                 f"{type(self).__name__}: unfreeze is {self.unfreeze}, so features kept from before no longer hold; "
                 "give the recordings themselves, or set unfreeze: 0"
@@ -124,7 +124,7 @@ class Pretrained(Encoder):
 
     def backbone(self, modality: Any) -> Features:
         """What the backbone makes of a modality, (B, L', width); without a graph unless its blocks are trained."""
-        if not self.cacheable:
+        if self.unfreeze:
             return self.extract(modality)
         with torch.no_grad(), torch.autocast(self.frozen.device.type, enabled=False):
             return self.extract(modality)
@@ -198,15 +198,25 @@ class Pretrained(Encoder):
     def _dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
 
+    def behind(self, blocks: nn.ModuleList) -> list[nn.Module]:
+        """What comes after the last of the blocks and is trained with it."""
+        return [self.model.get_submodule("layernorm")]
+
     def _trained(self) -> list[nn.Module]:
         """The last blocks and the normalisation behind them."""
         if not self.unfreeze:
             return []
         count = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
         lists = [m for m in self.model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-        assert len(lists) == 1, f"{len(lists)} lists of {count} blocks"
-        norm = self.model.get_submodule("layernorm")
-        return [*lists[0][count - self.unfreeze :], norm]
+        # A block may hold as many parts as there are blocks.
+        inside = {id(part) for one in lists for part in one.modules() if part is not one}
+        lists = [one for one in lists if id(one) not in inside]
+        if len(lists) != 1:
+            raise ValueError(
+                f"{type(self).__name__}: unfreeze is {self.unfreeze} and of the model's modules {len(lists)} are lists "
+                f"of {count} blocks, so which to train is not known; set unfreeze: 0"
+            )
+        return [*lists[0][count - self.unfreeze :], *self.behind(lists[0])]
 
     def _frozen(self) -> dict[str, Tensor]:
         """Weights by name that are never trained."""

@@ -86,7 +86,7 @@ def load(wanted: Wanted) -> Any:
             source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{wanted.owner}: {_remedy(wanted, source, error)}") from error
+        raise ValueError(f"{wanted.owner}: {_remedy(source, error)}") from error
     missing = [name for name in found["missing_keys"] if not name.startswith(wanted.unused)]
     if missing:
         raise ValueError(
@@ -94,6 +94,21 @@ def load(wanted: Wanted) -> Any:
             "one; take a complete download"
         )
     return model
+
+
+def configuration(owner: str, weights: str) -> Any:
+    """The configuration that weights came with, of whatever kind their model is.
+
+    Raises:
+        ValueError: where it cannot be had.
+    """
+    from transformers import AutoConfig
+
+    source = str(Path(weights).expanduser())
+    try:
+        return AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{owner}: {_remedy(source, error)}") from error
 
 
 def preprocessing(weights: str, stand_in: StandIn) -> dict[str, Any]:
@@ -149,7 +164,7 @@ def _check_kind(wanted: Wanted, raw: Mapping[str, Any]) -> None:
         )
 
 
-def _remedy(wanted: Wanted, source: str, error: Exception) -> str:
+def _remedy(source: str, error: Exception) -> str:
     """What is wrong with the weights and what to do about it."""
     trial = "To try the rest out, a small random stand-in is there: stand_in: small"
     if Path(source).is_dir():
