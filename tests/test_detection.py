@@ -327,6 +327,7 @@ def test_a_run_that_trains_on_normal_rows_alone(
     assert scores["confusion"]["evaluator"] == scores["detection"]["answer"] == name
     assert np.array(scores["confusion"]["counts"]).sum(1).tolist() == [27, 45]
     assert "Porosity" not in str(scores["rows"])
+    assert scores["calibration"] == {}, "a distance is no probability"
     by_name = {row["name"]: row["scores"]["auroc"]["value"] for row in scores["rows"]}
     assert by_name["majority class"] == by_name["summary statistics, logistic regression"] == 0.5
     assert by_name[name.replace("distance to Good", "").split(",")[0] + ", logistic regression"] == 0.5
@@ -343,6 +344,7 @@ def test_a_run_that_trains_on_normal_rows_alone(
     page = (tmp_path / "runs" / "recipe" / "report.html").read_text(encoding="utf-8")
     section = page[page.index('<section id="detection">') :]
     assert section[: section.index("</section>")].count("<table") == 1, "the main table has the answers already"
+    assert 'id="calibration"' not in page
     assert command("evaluate", "runs/recipe").split("Report:")[0] == output.split("Report:")[0]
 
 

@@ -29,6 +29,7 @@ LADDER = [
     {"report", "attention"},
     {"run"},
     {"start", "console"},
+    {"cli_data"},
     {"cli"},
 ]
 """Rungs from the bottom; a module imports only rungs below its own, or its own package."""

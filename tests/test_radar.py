@@ -131,7 +131,7 @@ def test_clips_become_views_and_text(tmp_path: Path) -> None:
 
 
 def test_a_recipe_builds_it(tmp_path: Path) -> None:
-    assert "counterpoint.data.radar" in MODULES
+    assert "counterpoint.data.radar.data" in MODULES
     assert config.find("RadarClips", [Data]) is RadarClips
 
 

@@ -367,7 +367,7 @@ def test_files_are_as_the_layout_has_them_and_say_they_are_simulated(folder: Pat
             assert frames % 16 == 0
             assert 96 <= frames <= 256
             assert all(np.isfinite(held[name]).all() and (held[name] >= 0).all() for name in VIEWS)
-    assert json.loads((folder / "simulated.json").read_text("utf-8"))["simulated"] is True
+    assert json.loads((folder / "import.json").read_text("utf-8"))["simulated"] is True
 
 
 def test_splits_share_no_clip_and_no_person(folder: Path) -> None:

@@ -331,6 +331,24 @@ def test_the_verdict_says_what_the_ranks_say(model: float, baseline: float, head
     assert retrieval_lines({"retrieval": retrieval_scores(None, [])}) == []
 
 
+def test_the_model_and_the_best_baseline_of_each_question_are_printed() -> None:
+    back = Asked("text", "fused")
+    found = [answer("CLIP", "model", 0.5), answer("CLIP", "model", 0.6), answer("CLIP", "model", 0.4)]
+    found[1:] = [replace(found[1], asked=back), replace(found[2], asked=back._replace(shown="near"))]
+    weak, strong, also = (answer(name, "baseline", good) for name, good in (("a", 0.1), ("b", 0.3), ("c", 0.3)))
+    found += [weak, strong, also, replace(strong, asked=back, name="a"), replace(weak, asked=back, name="b")]
+    scores = retrieval_scores(Retrieval(ks=(1, 10)), found)
+    told = [line.split(", gallery")[0] for line in retrieval_lines({"retrieval": scores})]
+    assert told == [
+        "CLIP: fused -> text",
+        "b: fused -> text",
+        "CLIP: text -> fused",
+        "a: text -> fused",
+        "CLIP: text -> fused, near alone",
+    ]
+    assert len(scores["rows"]) == len(found)
+
+
 def test_seeds_are_pooled_and_their_spread_is_told() -> None:
     found = [
         answer(name, kind, good, seed)

@@ -284,18 +284,21 @@ def test_an_encoder_that_answers_otherwise_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_light_answers_need_no_torch(light: Path) -> None:
-    """A file does not yet: what reads it lives in a package that imports torch."""
+    """Neither for a sentence nor for an id nor for a file."""
+    file = light / "radar" / "clips" / "c15.npz"
     script = (
         "import sys; from pathlib import Path; from counterpoint.search import answer\n"
         f"print(answer(Path({str(light / 'run')!r}), text='a person walks 3', k=3))\n"
         f"print(answer(Path({str(light / 'run')!r}), like='c15', k=3))\n"
+        f"print(answer(Path({str(light / 'run')!r}), like={str(file)!r}, k=1))\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules, sorted(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "answered with torch" not in done.stdout
-    file = answer(light / "run", like=str(light / "radar" / "clips" / "c15.npz"), k=1).splitlines()
-    assert file[1].split()[1:3] == ["1.000", "c15"]
+    found = done.stdout.splitlines()
+    assert found[-2].split()[1:3] == ["1.000", "c15"]
+    assert found[-1].startswith("Picture: ")
 
 
 def test_without_a_light_encoder_the_model_is_asked_and_says_the_same(light: Path) -> None:

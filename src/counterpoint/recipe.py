@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 MODULES = (
     "counterpoint.data.clinical",
     "counterpoint.data.features",
-    "counterpoint.data.radar",
+    "counterpoint.data.radar.data",
     "counterpoint.data.vibration",
     "counterpoint.data.weld",
     "counterpoint.encoders",

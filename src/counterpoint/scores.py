@@ -198,7 +198,7 @@ def summarise(
         "transfer": _transfer_rows(recipe, transferred),
         "gains": _gains(recipe, transferred),
         "shots": _shots(recipe, shots),
-        "calibration": _calibration(main),
+        "calibration": _calibration(recipe, main),
         "confusion": _confusion(main),
         "per_class": per_class(main),
         "detection": detected(detection, every, main[0].name),
@@ -251,10 +251,13 @@ def _shots(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
     return shot_table(settings, results, _first(recipe), simple, recipe.evaluation.metric)
 
 
-def _calibration(main: Sequence[Result]) -> dict[str, Any]:
-    """The reliability of the main answer, of two classes; what a bin of more would mean is another question."""
-    classes = main[0].truth.classes
-    if len(classes) != 2:
+def _calibration(recipe: Recipe, main: Sequence[Result]) -> dict[str, Any]:
+    """The reliability of the main answer, of two classes, if it is meant as a probability, which a distance is not.
+
+    What a bin of more classes would mean is another question.
+    """
+    classes, evaluator = main[0].truth.classes, recipe.evaluation.evaluators[0]
+    if len(classes) != 2 or (main[0].name == _first(recipe) and evaluator.gives == "order"):
         return {}
     return {"name": main[0].name, "positive": classes[1], "bins": reliability(main)}
 

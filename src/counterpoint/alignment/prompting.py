@@ -8,25 +8,27 @@ import numpy as np
 import torch
 
 from counterpoint.alignment.outputs import outputs, similarity_of, text_pair, told
-from counterpoint.data.base import Data
+from counterpoint.data.base import Data, SplitName
 from counterpoint.embed import Subset
 from counterpoint.evaluate.embeddings import Truth
 from counterpoint.evaluate.results import Result
 from counterpoint.evaluate.zero_shot import ZERO_SHOT
+from counterpoint.objectives import Objective
 from counterpoint.recipe import Recipe, build, keep_features, load
-from counterpoint.types import UNLABELLED
+from counterpoint.types import UNLABELLED, Text, TextSpec
 
 
 def check(recipe: Recipe, data: Data) -> None:
-    """Refuse, before anything is trained, retrieval and prompts that the objective and the data cannot answer.
+    """Refuse, before anything is trained, what the objective and the data cannot answer for want of sentences.
 
     Raises:
-        ValueError: naming the objective, the modality or the class.
+        ValueError: naming the objective, the modality, the class, or the split that has no sentence.
     """
     retrieval, zero_shot = recipe.evaluation.retrieval, recipe.evaluation.zero_shot
     if zero_shot is not None:
         zero_shot.check(data.classes)
-    if retrieval is None and zero_shot is None:
+    texts = [name for name in recipe.encoders if isinstance(data.specs.get(name), TextSpec)]
+    if retrieval is None and zero_shot is None and not texts:
         return
     model, objective = build(recipe, data, recipe.seeds[0])
     if zero_shot is not None:
@@ -44,6 +46,24 @@ def check(recipe: Recipe, data: Data) -> None:
                     f"evaluation.retrieval.shown: {strange[0]!r} is none of the fused modalities, which are "
                     f"{', '.join(model.fused)}"
                 )
+    for fold in data.folds if texts else ():
+        for split in ("train", "valid", "test") if retrieval is not None else ("train", "valid"):
+            _refuse_silence(objective, data, fold, split)
+
+
+def _refuse_silence(objective: Objective, data: Data, fold: str, split: SplitName) -> None:
+    """Raise ValueError if no row of a split has the text that the objective compares with something."""
+    rows = data.evaluation(fold, split)
+    for pair in objective.pairs if len(rows) else ():
+        for place, name in enumerate(pair):
+            if isinstance(data.specs.get(name), TextSpec):
+                told = rows.recorded(name, list(range(len(rows))))
+                if isinstance(told, Text) and not any(sentence.strip() for sentence in told.sentences):
+                    raise ValueError(
+                        f"fold {fold!r}: none of the {len(rows)} rows of {split} has {name}, which "
+                        f"{type(objective).__name__} compares with {pair[1 - place]}; caption them, or choose another "
+                        "split"
+                    )
 
 
 def judge_zero_shot(recipe: Recipe, data: Data, fold: str, seed: int, cell: Path) -> list[Result]:

@@ -140,14 +140,10 @@ def _verdict(
     """
     own, metric = rows[0], recall_name(k)
     keys = list(scored)
-    rivals = [
-        (key, row)
-        for key, row in zip(keys, rows, strict=True)
-        if key[0] == keys[0][0] and row["kind"] == "baseline" and row["scores"][metric]["value"] is not None
-    ]
-    score = own["scores"][metric]
-    (asked, _), (best, rival) = keys[0], max(rivals, key=lambda one: one[1]["scores"][metric]["value"])
-    gap = paired_difference([one[metric] for one in scored[keys[0]]], [one[metric] for one in scored[best]])
+    asked, score = keys[0][0], own["scores"][metric]
+    (rival,) = _best([row for row in rows if _asked(row) == asked], metric)
+    theirs = scored[asked, rival["name"]]
+    gap = paired_difference([one[metric] for one in scored[keys[0]]], [one[metric] for one in theirs])
     lucky = score["low"] is None or score["low"] <= score["chance"]
     if lucky:
         head = "Retrieval is NOT distinguishable from chance"
@@ -167,13 +163,35 @@ def _verdict(
 
 
 def retrieval_lines(scores: dict[str, Any]) -> list[str]:
-    """What is printed of retrieval, a line an answer and direction."""
+    """What is printed of retrieval: of each direction and condition the model's line, and one of the best baseline.
+
+    The best is that of the largest recall at the largest k; of equal ones the first. The others are in the report.
+    """
     found = scores["retrieval"]
-    return [_line(row) for row in found["rows"]] if found else []
+    if not found:
+        return []
+    metric = recall_name(found["ks"][-1])
+    asked: dict[Asked, list[dict[str, Any]]] = {}
+    for row in found["rows"]:
+        asked.setdefault(_asked(row), []).append(row)
+    return [_line(row) for rows in asked.values() for row in (*_of_kind(rows, "model"), *_best(rows, metric))]
+
+
+def _asked(row: dict[str, Any]) -> Asked:
+    return Asked(row["query"], row["gallery"], row["shown"])
+
+
+def _of_kind(rows: Sequence[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
+    return [row for row in rows if row["kind"] == kind]
+
+
+def _best(rows: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """The baseline of the largest score; none where none has one."""
+    rivals = [row for row in _of_kind(rows, "baseline") if row["scores"][metric]["value"] is not None]
+    return sorted(rivals, key=lambda row: row["scores"][metric]["value"], reverse=True)[:1]
 
 
 def _line(row: dict[str, Any]) -> str:
-    asked = Asked(row["query"], row["gallery"], row["shown"])
     parts = []
     for name, score in row["scores"].items():
         luck = f" ({_luck(score)})" if name.startswith("R@") else f" (chance {_number(name, score['chance'])})"
@@ -182,7 +200,7 @@ def _line(row: dict[str, Any]) -> str:
     notes += [f"{row['left_out']} rows lack a side and do not ask"] if row["left_out"] else []
     notes += [f"{row['lacking']} rows are not in the gallery"] if row["lacking"] else []
     told = f" ({'; '.join(notes)})" if notes else ""
-    return f"{row['name']}: {asked}, gallery {_sizes(row)}{told}: {', '.join(parts)}"
+    return f"{row['name']}: {_asked(row)}, gallery {_sizes(row)}{told}: {', '.join(parts)}"
 
 
 def _sizes(row: dict[str, Any]) -> str:

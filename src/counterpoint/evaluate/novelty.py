@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class NormalDistance(Evaluator):
         scale: ``standard`` standardises every dimension by the normal training rows first.
         false_alarms: share of the training rows that would be called defects.
     """
+
+    gives: ClassVar[Literal["probabilities", "order"]] = "order"
 
     normal: str
     k: int = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, final
+from typing import Any, ClassVar, Literal, Protocol, final
 
 import numpy as np
 import torch
@@ -24,7 +24,10 @@ class Evaluator(ABC):
 
     Attributes:
         name: what stands in tables and file names.
+        gives: whether its numbers are meant as probabilities, or only put rows in an order, as distances do.
     """
+
+    gives: ClassVar[Literal["probabilities", "order"]] = "probabilities"
 
     @property
     @abstractmethod

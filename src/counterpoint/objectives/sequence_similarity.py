@@ -32,8 +32,9 @@ class SequenceSimilarity:
     interaction (Khattab and Zaharia 2020, arXiv 2004.12832; both ways as FILIP, Yao et al. 2021, arXiv 2111.07783):
     each window of neighbouring tokens takes its best window of the other side, and both sides are averaged.
     ``attention`` lets each token attend to the tokens of the other side and compares it with what it found (Lee et al.
-    2018, arXiv 1803.08024), averaged likewise. Both are blind to the order of what they compare. ``temporal`` is not:
-    it is soft dynamic time warping (Cuturi and Blondel 2017, arXiv 1703.01541) of the costs 1 - cosine, see
+    2018, arXiv 1803.08024), averaged likewise. ``attention`` is blind to the order of the tokens, and so is ``local``
+    with ``window: 1``; wider windows see which tokens are neighbours and nothing else of the order. ``temporal`` sees
+    all of it: it is soft dynamic time warping (Cuturi and Blondel 2017, arXiv 1703.01541) of the costs 1 - cosine, see
     ``aligned``. ``combined`` is the weighted mean of the four.
 
     Args:

@@ -39,7 +39,7 @@ PANELS = (
     _Panel("Alignment", ("alignment",), "Distance between two views of a row. Lower is closer."),
     _Panel("Uniformity", ("uniformity",), "Spread over the sphere. Lower is more even, 0 is one point."),
     _Panel("Gradient norm", ("grad_norm",), "Before clipping."),
-    _Panel("Learning rate", ("lr",), "Of the objective."),
+    _Panel("Learning rate", ("lr",), "Of what no part names."),
 )
 
 

@@ -95,7 +95,10 @@ def export_text(folder: Path, model: Model, objective: Objective, name: str, sen
     module = _Text(encoder, model, objective, name).cpu().eval()
     ids = torch.tensor([encoder.vocabulary(sentences[0] if sentences else "somebody walks")])
     shapes = {"ids": {1: torch.export.Dim("tokens", min=2, max=encoder.vocabulary.longest)}}
-    encoder.vocabulary._tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+    try:
+        encoder.vocabulary.save(folder / TOKENIZER)
+    except ValueError as error:
+        return str(error)
     (folder / SETTINGS).write_text(json.dumps({"longest": encoder.vocabulary.longest}), encoding="utf-8")
 
     def export() -> None:

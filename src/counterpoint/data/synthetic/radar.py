@@ -70,7 +70,7 @@ def look(joints: Float, bulk: float, chance: np.random.Generator) -> Views:
 
 
 def generate(folder: Path, *, count: int | None = None, seed: int = 0, recorded: Path | None = None) -> Path:
-    """Write SIMULATED clips as ``FOLDER/ID.npz``, ``train.json``, ``val.json``, ``test.json`` and ``simulated.json``.
+    """Write SIMULATED clips as ``FOLDER/ID.npz``, ``train.json``, ``val.json``, ``test.json`` and ``import.json``.
 
     Args:
         folder: to be made; may exist when empty.

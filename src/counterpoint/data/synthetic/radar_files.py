@@ -16,7 +16,9 @@ from counterpoint.data.synthetic.radar_signal import Views
 
 SPLITS = ("train", "val", "test")
 _VAL, _TEST = 0.08, 0.22
-_ORIGIN = "counterpoint, a simulator of an FMCW radar; nothing here was measured"
+_NOTE = "simulated by counterpoint: no radar measured anything here"
+ACCOUNT = "import.json"
+"""What says of the whole folder that it is simulated, how and from what; the reader repeats its notes."""
 
 
 class Clip(NamedTuple):
@@ -67,8 +69,8 @@ def write_clips(folder: Path, clips: Iterable[Clip], groups: Sequence[str], abou
             entries[split[clip.group]][clip.name] = _entry(clip)
         for name in SPLITS:
             (partial / f"{name}.json").write_text(json.dumps(entries[name], indent=1) + "\n", encoding="utf-8")
-        text = json.dumps({"simulated": True, "origin": _ORIGIN, **about, "radar": _radar()}, indent=1)
-        (partial / "simulated.json").write_text(text + "\n", encoding="utf-8")
+        text = json.dumps({"simulated": True, "notes": [_NOTE], **about, "radar": _radar()}, indent=1)
+        (partial / ACCOUNT).write_text(text + "\n", encoding="utf-8")
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

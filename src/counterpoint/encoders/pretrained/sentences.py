@@ -118,6 +118,20 @@ class Published(Vocabulary):
         sample = self.numbers("The QUICK brown fox's 2 naïve steps, half-way round.")
         return hashlib.sha256(f"{words}{sample}".encode()).hexdigest()
 
+    def save(self, path: Path) -> None:
+        """Write it to one file that the ``tokenizers`` package reads without ``transformers``.
+
+        Args:
+            path: a ``.json``; the folder exists.
+
+        Raises:
+            ValueError: it is one of those in Python alone, which have no such file.
+        """
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise ValueError(f"{type(self._tokenizer).__name__} is written in Python and cannot be saved to {path}")
+        backend.save(str(path))
+
 
 @final
 class Hashed(Vocabulary):
