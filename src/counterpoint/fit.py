@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import DeviceStatsMonitor
@@ -150,6 +151,11 @@ def _tracker(name: str, folder: Path) -> Logger:
             return TensorBoardLogger(folder, name="", version="tensorboard")
         if name == "wandb":
             return WandbLogger(save_dir=folder, offline="WANDB_API_KEY" not in os.environ)
+        if name == "swanlab":
+            from swanlab.integration.pytorch_lightning import SwanLabLogger
+
+            online = "cloud" if "SWANLAB_API_KEY" in os.environ else "offline"
+            return cast(Logger, SwanLabLogger(log_dir=str(folder / "swanlab"), mode=online))
         return MLFlowLogger(tracking_uri=f"file:{folder / 'mlflow'}")
     except ModuleNotFoundError as error:
         raise ValueError(

@@ -84,7 +84,7 @@ class Monitor:
 
     log_every: int = 10
     validate_every: int = 1
-    trackers: list[Literal["tensorboard", "wandb", "mlflow"]] = field(default_factory=list)
+    trackers: list[Literal["tensorboard", "wandb", "mlflow", "swanlab"]] = field(default_factory=list)
     device_stats: Literal["off", "on"] = "off"
     profiler: Literal["none", "simple", "advanced", "pytorch"] = "none"
 
