@@ -20,7 +20,10 @@ def test_simulated_clips_with_sentences(tmp_path: Path, monkeypatch: pytest.Monk
     run = tmp_path / "runs" / "radar_text"
     scores = json.loads((run / "scores.json").read_text())
     gallery = len(json.loads(Path("data/radar_sim/test.json").read_text()))
-    assert {(row["query"], row["gallery"]) for row in scores["retrieval"]["rows"]} >= {("fused", "text"), ("text", "fused")}
+    assert {(row["query"], row["gallery"]) for row in scores["retrieval"]["rows"]} >= {
+        ("fused", "text"),
+        ("text", "fused"),
+    }
     assert f"gallery {gallery}" in output
     found = command("search", run, "--text", "someone is boxing", "-k", "3")
     assert found.count("person_") or found.count("0000")
