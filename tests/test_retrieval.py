@@ -370,8 +370,9 @@ def test_seeds_are_pooled_and_their_spread_is_told() -> None:
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_training(settings: Retrieval, changes: Any, message: str) -> None:
+    recipe, data = asking(settings, **changes), ClipData()
     with pytest.raises(ValueError, match=message):
-        check(asking(settings, **changes), ClipData())
+        check(recipe, data, *build(recipe, data, 0))
 
 
 @pytest.mark.parametrize(

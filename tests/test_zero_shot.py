@@ -20,7 +20,7 @@ from counterpoint.alignment.outputs import told
 from counterpoint.embed import embed
 from counterpoint.evaluate.zero_shot import ZERO_SHOT, ZeroShot
 from counterpoint.objectives import CLIP, InfoNCE
-from counterpoint.recipe import Evaluation, load, train_cell
+from counterpoint.recipe import Evaluation, build, load, train_cell
 from counterpoint.run import train
 from counterpoint.types import Text
 
@@ -110,7 +110,7 @@ def test_the_answer_stands_among_the_others(tmp_path: Path) -> None:
 def test_what_cannot_be_asked_is_refused_before_training(asked: Any, changes: Any, message: str) -> None:
     recipe = replace(RECIPE, evaluation=Evaluation(zero_shot=ZeroShot(**asked)), **changes)
     with pytest.raises(ValueError, match=message):
-        check(recipe, ClipData())
+        check(recipe, ClipData(), *build(recipe, ClipData(), 0))
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:
@@ -119,5 +119,5 @@ def test_settings_that_mean_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="temperature is 0"):
         ZeroShot(prompts=PROMPTS, temperature=0)
     with pytest.raises(ValueError, match="no recording is labelled"):
-        check(RECIPE, ClipData(labelled=False))
-    check(RECIPE, ClipData())
+        check(RECIPE, ClipData(labelled=False), *build(RECIPE, ClipData(labelled=False), 0))
+    check(RECIPE, ClipData(), *build(RECIPE, ClipData(), 0))

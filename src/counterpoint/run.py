@@ -52,10 +52,10 @@ def check(recipe: Recipe) -> str:
     """
     data = recipe.data()
     refuse_leaks(data)
-    _refuse_labels(recipe, data)
+    model, objective = build(recipe, data, recipe.seeds[0])
+    _refuse(recipe, data, model, objective)
     account = data.report()
     lines = [f"data: {json.dumps(account['counts'])}, classes {json.dumps(account['classes'])}"]
-    model, objective = build(recipe, data, recipe.seeds[0])
     rates.freeze(model, objective, recipe.optimizer.parts)
     for fold in data.folds:
         lines += _fold_lines(recipe, data, fold, objective)
@@ -104,8 +104,8 @@ def _first_batch(recipe: Recipe, rows: Rows, model: Model, objective: Objective)
     return f"first batch: loss {loss.value:.3f}{known}"
 
 
-def _refuse_labels(recipe: Recipe, data: Data) -> None:
-    """Raise ValueError, before a step is taken, if a fold lacks labels that the evaluation asked for needs."""
+def _refuse(recipe: Recipe, data: Data, model: Model, objective: Objective) -> None:
+    """Raise ValueError, before a step is taken, if data or objective lack what training or evaluation need."""
     asked, shots = recipe.evaluation.detection, recipe.evaluation.few_shot
     training = {fold: data.evaluation(fold, "train").labels for fold in data.folds if asked or shots}
     detection.check(asked, data.classes, training)
@@ -113,7 +113,9 @@ def _refuse_labels(recipe: Recipe, data: Data) -> None:
         if shots and data.classes:
             few_shot.check(shots, labels, f"fold {fold!r}", recipe.seeds)
     modalities.check(recipe, data)
-    alignment.check(recipe, data)
+    alignment.check(recipe, data, model, objective)
+    for fold in data.folds:
+        plan(recipe, data, fold, data.training(fold, "train"), objective)
 
 
 def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
@@ -133,9 +135,7 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
 
     data = recipe.data()
     refuse_leaks(data)
-    _refuse_labels(recipe, data)
-    for fold in data.folds:
-        plan(recipe, data, fold, data.training(fold, "train"))
+    _refuse(recipe, data, *build(recipe, data, recipe.seeds[0]))
     leader = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if leader:
         _prepare(folder, recipe, data, overwrite)

@@ -13,12 +13,13 @@ from counterpoint.embed import Subset
 from counterpoint.evaluate.embeddings import Truth
 from counterpoint.evaluate.results import Result
 from counterpoint.evaluate.zero_shot import ZERO_SHOT
+from counterpoint.model import Model
 from counterpoint.objectives import Objective
-from counterpoint.recipe import Recipe, build, keep_features, load
+from counterpoint.recipe import Recipe, keep_features, load
 from counterpoint.types import UNLABELLED, Text, TextSpec
 
 
-def check(recipe: Recipe, data: Data) -> None:
+def check(recipe: Recipe, data: Data, model: Model, objective: Objective) -> None:
     """Refuse, before anything is trained, what the objective and the data cannot answer for want of sentences.
 
     Raises:
@@ -28,9 +29,6 @@ def check(recipe: Recipe, data: Data) -> None:
     if zero_shot is not None:
         zero_shot.check(data.classes)
     texts = [name for name in recipe.encoders if isinstance(data.specs.get(name), TextSpec)]
-    if retrieval is None and zero_shot is None and not texts:
-        return
-    model, objective = build(recipe, data, recipe.seeds[0])
     if zero_shot is not None:
         text_pair(objective, data)
     if retrieval is not None:
