@@ -32,6 +32,7 @@ def test_weld_features(tmp_path: Path, data_root: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     shutil.copytree(data_root / "weld" / "intel_features", tmp_path / "data" / "weld_features")
     output = command("train", RECIPES / "weld_features.yaml", *TINY)
-    assert "CrossEntropy, its own head" in output
+    assert "WeightedSum, its own head" in output
+    assert "sensor -> audio, gallery" in output
     scores = expect_run(tmp_path / "runs" / "weld_features")
     assert not scores["simulated"]
