@@ -140,6 +140,11 @@ class Recipe:
                 "is nothing to compare it with; leave evaluation.modalities out"
             )
 
+    @property
+    def title(self) -> str:
+        """What its answers are called in tables: the name of its objective."""
+        return str(getattr(self.objective, "func", self.objective).__name__)
+
 
 def read(path: Path, overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Recipe:
     """Read a recipe from YAML.

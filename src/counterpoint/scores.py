@@ -100,7 +100,7 @@ def judge_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
         unseen = unseen_classes(found["train"].truth, own.truth)
         results.append(Result(own_head(recipe), "model", own.values.astype(float), own.truth, unseen, fold, seed))
     for evaluator in recipe.evaluation.evaluators:
-        name = f"{_title(recipe)}, {evaluator.name}"
+        name = f"{recipe.title}, {evaluator.name}"
         results.append(evaluator.evaluate(found["train"], found["test"], name=name, fold=fold, seed=seed))
     first = recipe.evaluation.evaluators[0]
     name = f"untrained encoder, {first.name}"
@@ -210,17 +210,12 @@ def summarise(
 
 def own_head(recipe: Recipe) -> str:
     """What the objective's own predictions are called."""
-    return f"{_title(recipe)}{OWN_HEAD}"
+    return f"{recipe.title}{OWN_HEAD}"
 
 
 def _first(recipe: Recipe) -> str:
     """What the answer of the first evaluator is called."""
-    return f"{_title(recipe)}, {recipe.evaluation.evaluators[0].name}"
-
-
-def _title(recipe: Recipe) -> str:
-    objective = recipe.objective
-    return str(getattr(objective, "func", objective).__name__)
+    return f"{recipe.title}, {recipe.evaluation.evaluators[0].name}"
 
 
 def _transfer_rows(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -62,8 +62,7 @@ def judge_retrieval(recipe: Recipe, data: Data, fold: str, seed: int, cell: Path
     path = standings_file(cell)
     if not path.is_file():
         own = Cell(recipe, data, fold, seed, data.evaluation(fold, "test"))
-        name = str(getattr(recipe.objective, "func", recipe.objective).__name__)
-        found = _answers(own, settings, name, "model", *load(cell, data, recipe))
+        found = _answers(own, settings, recipe.title, "model", *load(cell, data, recipe))
         found += _answers(own, settings, "untrained model", "baseline", *build(recipe, data, seed))
         found += _linear(own, settings, [one.asked for one in found if one.kind == "model"])
         save_retrieved(path, found)

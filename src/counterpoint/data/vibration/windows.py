@@ -91,7 +91,7 @@ class Windows(ABC):
         """
 
 
-def _at_least_one(name: str, **values: int) -> None:
+def _at_least_one(name: str, values: dict[str, int]) -> None:
     for field, value in values.items():
         if value < 1:
             raise ValueError(f"{name}: {field} must be at least 1, not {value}")
@@ -121,7 +121,7 @@ class Random(Windows):
     def __post_init__(self) -> None:
         """Check the count."""
         super().__post_init__()
-        _at_least_one("Random", count=self.count)
+        _at_least_one("Random", {"count": self.count})
 
     def shortest(self, width: int) -> int:
         """One window."""
@@ -161,7 +161,7 @@ class Disjoint(Windows):
     def __post_init__(self) -> None:
         """Check the count."""
         super().__post_init__()
-        _at_least_one("Disjoint", count=self.count)
+        _at_least_one("Disjoint", {"count": self.count})
 
     def shortest(self, width: int) -> int:
         """Room for all windows side by side."""
@@ -224,7 +224,7 @@ class Sequential(Windows):
     def __post_init__(self) -> None:
         """Check the stride."""
         super().__post_init__()
-        _at_least_one("Sequential", stride=self.stride)
+        _at_least_one("Sequential", {"stride": self.stride})
 
     def shortest(self, width: int) -> int:
         """One window."""
@@ -263,7 +263,7 @@ class EvenlySpaced(Windows):
     def __post_init__(self) -> None:
         """Check the count."""
         super().__post_init__()
-        _at_least_one("EvenlySpaced", count=self.count)
+        _at_least_one("EvenlySpaced", {"count": self.count})
 
     def shortest(self, width: int) -> int:
         """One window."""

@@ -48,7 +48,7 @@ class VideoConfig:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _positive("video", frames=self.frames, size=self.size)
+        _positive("video", {"frames": self.frames, "size": self.size})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +67,10 @@ class PhotoConfig:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _positive("photos", count=self.count, size=self.size)
+        _positive("photos", {"count": self.count, "size": self.size})
 
 
-def _positive(name: str, **values: int) -> None:
+def _positive(name: str, values: dict[str, int]) -> None:
     for key, value in values.items():
         if value < 1:
             raise ValueError(f"{name}.{key} must be at least 1, not {value}")
