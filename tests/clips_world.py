@@ -14,8 +14,9 @@ from torch import nn
 from counterpoint.data.base import Data, Draw, Rows, SplitName
 from counterpoint.encoders.base import Encoder, masked_mean
 from counterpoint.evaluate.zero_shot import ZeroShot
+from counterpoint.evaluation import Evaluation
 from counterpoint.objectives import CLIP
-from counterpoint.recipe import Evaluation, Recipe
+from counterpoint.recipe import Recipe
 from counterpoint.settings import Monitor, Optimizer, Trainer
 from counterpoint.types import Batch, Encoded, Modality, Signal, SignalSpec, Spec, Text, TextSpec
 

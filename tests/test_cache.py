@@ -34,8 +34,9 @@ from counterpoint.data.weld.views import RunFiles, WeldRows, scale_of
 from counterpoint.embed import Subset
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.pretrained.base import Inference
+from counterpoint.evaluation import Evaluation
 from counterpoint.objectives import InfoNCE
-from counterpoint.recipe import Evaluation, Recipe, train_cell
+from counterpoint.recipe import Recipe, train_cell
 from counterpoint.settings import Monitor, Trainer, Transfer
 from counterpoint.transfer import transfer_cell
 from counterpoint.types import Batch, Features, ImageSpec, Signal

@@ -32,12 +32,13 @@ from counterpoint.evaluate.embeddings import Embeddings, Truth
 from counterpoint.evaluate.probes import LinearProbe
 from counterpoint.evaluate.results import Result, difference, json_table, load_results
 from counterpoint.evaluate.worth import Modalities, on_common_rows, worth
+from counterpoint.evaluation import Evaluation
 from counterpoint.fusion import TokenAttention
 from counterpoint.modalities import alone, check, judge_modalities
 from counterpoint.model import FUSED, Model, build_model
 from counterpoint.objectives import CLIP, CrossEntropy, InfoNCE, Objective, Term, WeightedSum
 from counterpoint.objectives.base import narrowed
-from counterpoint.recipe import Evaluation, Recipe, import_roles, load, train_cell
+from counterpoint.recipe import Recipe, import_roles, load, train_cell
 from counterpoint.scores import embed_cell
 from counterpoint.settings import ClassBalanced, Optimizer, Trainer
 from counterpoint.task import Task

@@ -35,9 +35,10 @@ from counterpoint.evaluate.retrieval import (
     stand,
     statistics,
 )
+from counterpoint.evaluation import Evaluation
 from counterpoint.objectives import CLIP, InfoNCE
 from counterpoint.objectives.sequence_similarity import SequenceSimilarity
-from counterpoint.recipe import Evaluation, build, load, train_cell
+from counterpoint.recipe import build, load, train_cell
 from counterpoint.types import Encoded
 
 Floats = NDArray[np.float64]

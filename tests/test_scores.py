@@ -21,8 +21,9 @@ from counterpoint.evaluate.embeddings import Truth
 from counterpoint.evaluate.metrics import LOWER_IS_BETTER, METRICS, MetricName
 from counterpoint.evaluate.results import Result, load_results
 from counterpoint.evaluate.verdict import shot_lines, transfer_lines
+from counterpoint.evaluation import Evaluation
 from counterpoint.objectives import CrossEntropy, InfoNCE
-from counterpoint.recipe import Evaluation, Recipe, build, train_cell
+from counterpoint.recipe import Recipe, build, train_cell
 from counterpoint.scores import (
     Fold,
     cell_folder,

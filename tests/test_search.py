@@ -25,9 +25,10 @@ from counterpoint.data.radar.single import Reading
 from counterpoint.encoders.pretrained import TextEncoder
 from counterpoint.encoders.radar import RadarEncoder
 from counterpoint.evaluate.retrieval import Retrieval
+from counterpoint.evaluation import Evaluation
 from counterpoint.objectives import CLIP
 from counterpoint.objectives.sequence_similarity import SequenceSimilarity
-from counterpoint.recipe import Evaluation, Recipe, load, of_run
+from counterpoint.recipe import Recipe, load, of_run
 from counterpoint.search import answer, exporting
 from counterpoint.search.index import Hit, Index, best
 from counterpoint.search.towers import ClipTower, TextTower

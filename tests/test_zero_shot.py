@@ -19,8 +19,9 @@ from counterpoint.alignment import check, judge_zero_shot
 from counterpoint.alignment.outputs import told
 from counterpoint.embed import embed
 from counterpoint.evaluate.zero_shot import ZERO_SHOT, ZeroShot
+from counterpoint.evaluation import Evaluation
 from counterpoint.objectives import CLIP, InfoNCE
-from counterpoint.recipe import Evaluation, build, load, train_cell
+from counterpoint.recipe import build, load, train_cell
 from counterpoint.run import train
 from counterpoint.types import Text
 

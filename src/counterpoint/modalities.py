@@ -19,11 +19,12 @@ from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.evaluate.results import Result, load_results, save_results, unseen_classes
 from counterpoint.evaluate.verdict import OWN_HEAD
 from counterpoint.evaluate.worth import title, worth
+from counterpoint.evaluation import Evaluation
 from counterpoint.model import FUSED, Model
 from counterpoint.objectives import Objective
 from counterpoint.objectives.base import narrowed
 from counterpoint.rates import applicable
-from counterpoint.recipe import Evaluation, Recipe, build, keep_features, load, plan, train_cell
+from counterpoint.recipe import Recipe, build, keep_features, load, plan, train_cell
 from counterpoint.types import UNLABELLED
 
 LOG = logging.getLogger("counterpoint")

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from counterpoint import alignment, config, modalities, rates
+from counterpoint import alignment, modalities, rates
 from counterpoint.data.audit import refuse_leaks
 from counterpoint.data.base import Data, Rows
 from counterpoint.data.batching import classes_among, histogram, order
@@ -39,6 +35,7 @@ from counterpoint.scores import (
     summarise,
 )
 from counterpoint.search.building import build_index
+from counterpoint.snapshot import prepare, read_json, write_json
 from counterpoint.watch import findings
 
 LOG = logging.getLogger("counterpoint")
@@ -138,7 +135,7 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
     _refuse(recipe, data, *build(recipe, data, recipe.seeds[0]))
     leader = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if leader:
-        _prepare(folder, recipe, data, overwrite)
+        prepare(folder, recipe, data, overwrite)
     for fold in data.folds:
         for seed in recipe.seeds:
             cell = cell_folder(folder, fold, seed)
@@ -146,7 +143,7 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
                 LOG.info("training fold %s with seed %d", fold, seed)
                 task = train_cell(recipe, data, fold, seed, cell)
                 if leader:
-                    _write_json(cell / "trained.json", {"position": task.position})
+                    write_json(cell / "trained.json", {"position": task.position})
     if not leader:
         return ""
     _leave_the_group()
@@ -218,7 +215,7 @@ def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
 
 def _tell(folder: Path, scores: dict[str, Any]) -> str:
     """Write scores and report, and say what they come to."""
-    account = _read_json(folder / "data.json")
+    account = read_json(folder / "data.json")
     scores |= {
         "name": folder.name,
         "simulated": account["simulated"],
@@ -226,7 +223,7 @@ def _tell(folder: Path, scores: dict[str, Any]) -> str:
         + _findings(folder),
         "command": f"counterpoint train {folder / 'recipe.yaml'} --out {folder}",
     }
-    _write_json(folder / "scores.json", scores)
+    write_json(folder / "scores.json", scores)
     report = write_report(folder)
     note = "The recordings are SIMULATED.\n" if account["simulated"] else ""
     table = render(scores["rows"], headline(scores["metric"]))
@@ -241,58 +238,9 @@ def _findings(folder: Path) -> list[str]:
     return [f"{path.parent.name}: {sentence}" for path in logs for sentence in findings(read_log(path)).values()]
 
 
-def _prepare(folder: Path, recipe: Recipe, data: Data, overwrite: bool) -> None:
-    """Make the run folder, or see that the one there is of the same recipe and the same data."""
-    text, account = config.dump(recipe), data.report() | {"audit": {f: data.audit(f) for f in data.folds}}
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
-    if (folder / "recipe.yaml").is_file():
-        if (folder / "recipe.yaml").read_text(encoding="utf-8") != text:
-            raise ValueError(
-                f"{folder} holds a run of another recipe; choose --out, or --overwrite to start anew there"
-            )
-        if _read_json(folder / "data.json")["sources"] != account["sources"]:
-            raise ValueError(f"the data changed since {folder} was begun; choose --out or --overwrite")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "data.json", account)
-    _write_json(folder / "environment.json", _environment())
-    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
-
-
-def _environment() -> dict[str, Any]:
-    import torch
-
-    packages = ("counterpoint", "torch", "lightning", "numpy", "scikit-learn", "h5py")
-    git = shutil.which("git")
-    commit = ""
-    if git:
-        asked = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        commit = asked.stdout.strip()
-    return {
-        "python": sys.version.split()[0],
-        **{name: version(name) for name in packages},
-        "machine": f"{platform.system()} {platform.machine()}",
-        "threads": torch.get_num_threads(),
-        "accelerator": str(torch.accelerator.current_accelerator() or "cpu"),
-        "git commit of the working directory": commit or "none",
-    }
-
-
 def _leave_the_group() -> None:
     """After training the leader goes on alone; the others have left."""
     import torch.distributed as distributed
 
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    scratch.replace(path)
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,8 @@
 """The tuples every part of Counterpoint exchanges, and the legend of their shapes.
 
 Legend: B rows of a batch, L elements in time (samples, sets, patches), C channels, D embedding width, Z width of a
-latent variable; E events and S sets of a whole batch, which travel flat, without padding.
+latent variable; E events and S sets of a whole batch, which travel flat, without padding; W points of a spectrum,
+F columns of a table.
 ``True`` in a mask means *real*, everywhere. A missing modality is a row whose mask is all ``False``.
 The tuples are ``NamedTuple``s so that Lightning moves and pins them without any code.
 """
@@ -85,7 +86,31 @@ class Features(NamedTuple):
     mask: Tensor
 
 
-Modality: TypeAlias = Signal | Events | Images | Text | Features
+class Spectra(NamedTuple):
+    """One modality of a batch that is spectra: several scans of a specimen, all over one axis.
+
+    Attributes:
+        values: (B, S, W) float, the intensity of every scan at every point of the axis.
+        mask: (B, S) bool, True = a scan was made; None when every scan was.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+
+
+class Table(NamedTuple):
+    """One modality of a batch that is a row of a table.
+
+    Attributes:
+        values: (B, F) float: a number, standardised, or of a categorical column the index of its level.
+        mask: (B, F) bool, True = known; a row that knows nothing lacks the modality. None when all is known.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+
+
+Modality: TypeAlias = Signal | Events | Images | Text | Spectra | Table | Features
 
 
 def moved(modality: Modality, place: device) -> Modality:
@@ -209,7 +234,33 @@ class TextSpec(NamedTuple):
     words: int
 
 
-Spec: TypeAlias = SignalSpec | EventSpec | ImageSpec | TextSpec
+class SpectraSpec(NamedTuple):
+    """What an encoder of spectra must know of its modality before it is built.
+
+    Attributes:
+        scans: the largest number of scans a row will bring.
+        axis: the W points of the axis, ascending, after all treatment that the reader gives.
+        unit: of the axis, for people, such as ``cm-1``; "" where it is not told.
+    """
+
+    scans: int
+    axis: tuple[float, ...]
+    unit: str
+
+
+class TableSpec(NamedTuple):
+    """What an encoder of tables must know of its modality before it is built.
+
+    Attributes:
+        columns: names of the F columns.
+        levels: of each column the names of its levels, in the order of their indices; empty for a column of numbers.
+    """
+
+    columns: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
+
+
+Spec: TypeAlias = SignalSpec | EventSpec | ImageSpec | TextSpec | SpectraSpec | TableSpec
 
 
 class ObjectiveSpec(NamedTuple):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from counterpoint.data.base import Draw, Rows
-from counterpoint.types import Batch, Events, Features, Images, Modality, Signal, Text
+from counterpoint.types import Batch, Events, Features, Images, Modality, Signal, Spectra, Table, Text
 
 _READ = 64
 
@@ -26,7 +26,7 @@ def hidden(modality: Modality) -> Modality:
             none, codes, times = modality.values[:0], modality.codes[:0], modality.times[:0]
             rows = torch.zeros_like(modality.rows)
             return Events(none, codes, times, modality.sets.new_zeros(1), rows, modality.keys)
-        case Signal(values) | Images(values) | Features(values):
+        case Signal(values) | Images(values) | Spectra(values) | Table(values) | Features(values):
             mask = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
             return type(modality)(torch.zeros_like(values), mask)
 
@@ -38,7 +38,13 @@ def shown(modality: Modality) -> Tensor:
             return torch.tensor([sentence != "" for sentence in sentences], dtype=torch.bool)
         case Events():
             return modality.rows.diff() > 0
-        case Signal(values, mask) | Images(values, mask) | Features(values, mask):
+        case (
+            Signal(values, mask)
+            | Images(values, mask)
+            | Spectra(values, mask)
+            | Table(values, mask)
+            | Features(values, mask)
+        ):
             whole = torch.ones(len(values), dtype=torch.bool, device=values.device)
             return whole if mask is None else mask.any(1)
 

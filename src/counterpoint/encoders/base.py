@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from counterpoint.types import Encoded, EventSpec, ImageSpec, SignalSpec, Spec, TextSpec
+from counterpoint.types import Encoded, EventSpec, ImageSpec, SignalSpec, Spec, SpectraSpec, TableSpec, TextSpec
 
 
 class Encoder(nn.Module, ABC):
@@ -32,6 +32,10 @@ class Encoder(nn.Module, ABC):
     def forward(self, modality: Any) -> Encoded:
         """Encode a ``Signal``, looking only at elements whose mask is True, or what else ``reads`` says."""
 
+    def attend(self, modality: Any) -> dict[str, Tensor]:
+        """What the encoder looks at, by a name for people, (B, ...) each; nothing from one that does not weigh."""
+        return {}
+
 
 def check_kind(place: str, spec: Spec, factory: Callable[..., Encoder]) -> None:
     """Refuse an encoder of signals for events, and the reverse; a plain function is taken at its word.
@@ -52,6 +56,8 @@ def check_kind(place: str, spec: Spec, factory: Callable[..., Encoder]) -> None:
         EventSpec: "irregular events",
         ImageSpec: "pictures",
         TextSpec: "sentences",
+        SpectraSpec: "spectra",
+        TableSpec: "a row of a table",
     }
     raise ValueError(
         f"{place}: {made.__name__} reads {kinds[made.reads[0]]} and the modality brings {kinds[type(spec)]}; "
