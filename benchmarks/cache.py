@@ -98,7 +98,7 @@ class Held(Rows):
         views = [
             {name: type(one)(*(part[index] for part in one)) for name, one in view.items()} for view in self.whole.views
         ]
-        return Batch(views, *(column[index] for column in self.whole[1:]))
+        return Batch(views, *(column[index] for column in self.whole[1:5]))
 
 
 def trainer(model: Model, data: WeldRuns) -> Callable[[Rows], None]:

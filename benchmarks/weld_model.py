@@ -36,7 +36,7 @@ from counterpoint.summary import size, table
 from counterpoint.types import Batch, moved
 
 RECIPE = """
-data: {{type: WeldRuns, root: {folder}/welds, split: {{type: GroupedKFold, k: 2}}}}
+data: {{type: WeldRuns, root: {folder}/welds, split: {{type: GroupedKFold, folds: 2}}}}
 encoders:
   video: {{type: VJEPA2Encoder, weights: {folder}/video}}
   photos: {{type: DINOv2Encoder, weights: {folder}/photos, photographs: {{tokens: patches}}}}
@@ -94,7 +94,7 @@ def some_batch(data: Data, classes: int, place: torch.device) -> Batch:
     chosen = [row for label in labels for row in np.flatnonzero(rows.labels == label)[:2].tolist()]
     batch = rows.__getitems__([Draw(row, row) for row in chosen])
     views = [{name: moved(one, place) for name, one in view.items()} for view in batch.views[:1]]
-    return Batch(views, *(column.to(place) for column in batch[1:]))
+    return Batch(views, *(column.to(place) for column in batch[1:5]))
 
 
 def graphs(model: Model) -> list[str]:

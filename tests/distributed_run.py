@@ -11,7 +11,7 @@ from counterpoint.data.base import Rows
 from counterpoint.data.sampling import stream_length
 from counterpoint.fit import fit
 from counterpoint.rates import Optimizer, Part
-from counterpoint.settings import Checkpoints, Hardware, Trainer
+from counterpoint.settings import EMA, Checkpoints, Hardware, Trainer
 from counterpoint.task import Task
 from sets_world import StayRows, stay_task
 from toys import Tones, toy_model, toy_task
@@ -25,6 +25,7 @@ def main(world: str, folder: Path, devices: int) -> None:
         clip_norm=0.5,
         checkpoints=Checkpoints(every_n_steps=3),
         hardware=Hardware(accelerator="cpu", devices=devices, precision="64-true"),
+        ema=EMA(decay=0.8) if world == "averaged" else None,
     )
     rows: Rows = StayRows(96) if world == "stays" else Tones(24)
     valid: Rows = StayRows(24) if world == "stays" else Tones(12, repeats=2)
@@ -36,6 +37,8 @@ def main(world: str, folder: Path, devices: int) -> None:
         objective.head.log_scale.requires_grad_(True)
         task = Task(model, objective, Optimizer(lr=3e-3, parts=parts), total_steps=steps)
     fit(task, rows, valid, settings=settings, seed=3, folder=folder)
+    if task.average is not None:
+        torch.save(task.average.values, folder / f"rank{task.global_rank}.pt")
 
 
 if __name__ == "__main__":

@@ -206,17 +206,17 @@ def test_metadata_that_knows_nothing_scores_chance_and_none_is_left_out() -> Non
 
 
 def test_gaps_are_filled_from_train_alone() -> None:
-    from counterpoint.evaluate.baselines import _metadata
+    from counterpoint.evaluate.baselines import metadata_sides
 
     train, test = collected(made(30, 0), kernels=10), collected(made(30, 1), kernels=10)
-    fitted, scored = _metadata(train, test)
+    fitted, scored = metadata_sides(train, test)
     known = train.metadata[:, 0][np.isfinite(train.metadata[:, 0])]
     filled = np.where(np.isfinite(train.metadata[:, 0]), train.metadata[:, 0], np.median(known))
     expected = (np.median(known) - filled.mean()) / filled.std()
     np.testing.assert_allclose(scored.values[::4, 0], expected, rtol=1e-5)
     np.testing.assert_array_equal(scored.values[:, 3], np.isnan(test.metadata[:, 0]))
     shifted = HandFeatures(test.metadata + 50, test.sets)
-    np.testing.assert_array_equal(_metadata(train, shifted)[0].values, fitted.values)
+    np.testing.assert_array_equal(metadata_sides(train, shifted)[0].values, fitted.values)
 
 
 def test_batches_that_are_not_the_rows_are_refused() -> None:

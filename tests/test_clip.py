@@ -66,7 +66,7 @@ def some(view: dict[str, Encoded], rows: list[int] | slice) -> dict[str, Encoded
 def part(whole: Batch, rows: list[int] | slice) -> Batch:
     sentences = whole.views[0]["text"].sentences  # type: ignore[union-attr]
     chosen = tuple(sentences[i] for i in torch.arange(len(sentences))[rows].tolist())
-    return Batch([{"text": Text(chosen)}], *(column[rows] for column in whole[1:]))
+    return Batch([{"text": Text(chosen)}], *(column[rows] for column in whole[1:5]))
 
 
 def same_keys(captions: tuple[str, ...] = CAPTIONS) -> Tensor:

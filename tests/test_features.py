@@ -239,14 +239,14 @@ def test_identical_features_on_both_sides_are_found(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), min_size=12, max_size=60), st.integers(2, 4))
 def test_every_row_is_tested_once_and_no_group_is_cut(rows: list[tuple[int, int]], k: int) -> None:
     groups, labels = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
-    split = GroupedKFold(k=k, seed=1)
+    split = GroupedKFold(folds=k, seed=1)
     if len(np.unique(groups)) < k:
         with pytest.raises(ValueError, match="groups there are"):
-            split.folds({}, groups, labels)
+            split.divide({}, groups, labels)
         return
     folds, refused = {}, ""
     try:
-        folds = split.folds({}, groups, labels)
+        folds = split.divide({}, groups, labels)
     except ValueError as error:  # a group that holds nearly everything may leave a part empty
         refused = str(error)
     if refused:
@@ -263,12 +263,12 @@ def test_every_row_is_tested_once_and_no_group_is_cut(rows: list[tuple[int, int]
 def test_parts_have_the_shares_of_the_classes_and_depend_on_the_seed() -> None:
     groups = np.repeat(np.arange(60), 5)
     labels = np.repeat(np.arange(60) % 3, 5)
-    folds = GroupedKFold(k=5, valid=0.2, seed=0).folds({}, groups, labels)
+    folds = GroupedKFold(folds=5, valid=0.2, seed=0).divide({}, groups, labels)
     for fold in folds.values():
         assert np.bincount(labels[fold.test]).tolist() == [20, 20, 20]
         assert len(fold.valid) == pytest.approx(48, abs=5)
         assert not set(groups[fold.train]) & set(groups[fold.valid])
-    other = GroupedKFold(k=5, seed=1).folds({}, groups, labels)
+    other = GroupedKFold(folds=5, seed=1).divide({}, groups, labels)
     assert set(groups[other["part=1"].test]) != set(groups[folds["part=1"].test])
 
 
@@ -280,7 +280,7 @@ def test_the_published_features_of_real_welds(data_root: Path) -> None:
             name: FeatureSource(file=folder / "features.npz", array=name) for name in ("sensor", "audio", "image")
         },
         columns=RunColumns(id=["config_folder", "run_id"], label="label_code", group=["config_folder"]),
-        split=GroupedKFold(k=5),
+        split=GroupedKFold(folds=5),
     )
     assert {name: spec.channels for name, spec in data.specs.items()} == {"sensor": 102, "audio": 180, "image": 128}
     assert data.report()["classes"] == {"0": 486, "1": 190, "2": 93, "6": 49, "7": 90, "8": 60, "11": 48}

@@ -322,7 +322,7 @@ def test_what_two_splits_share_is_found(tmp_path: Path) -> None:
         refuse_leaks(data)
     meant = made(root, split=ByColumn(column="split", shared_groups="report"))
     assert [MEANT in sentence for sentence in meant.audit("main")] == [False, True, False]
-    folds = made(root, split=GroupedKFold(k=3, seed=1))
+    folds = made(root, split=GroupedKFold(folds=3, seed=1))
     assert len(folds.names) == 10
     for fold in folds.folds:
         parts = [set(folds.evaluation(fold, part).groups.tolist()) for part in ("train", "test")]
@@ -448,7 +448,7 @@ def test_split_files_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     (root / "test.json").unlink()
     with pytest.raises(ValueError, match=r"test\.json: no such file; the folder has train\.json, val\.json"):
         made(root)
-    assert made(root, files=ClipFiles(test=None), split=GroupedKFold(k=2)).folds == ("part=1", "part=2")
+    assert made(root, files=ClipFiles(test=None), split=GroupedKFold(folds=2)).folds == ("part=1", "part=2")
 
 
 def test_a_view_that_no_clip_has_and_doubled_views_are_refused(tmp_path: Path) -> None:

@@ -13,15 +13,30 @@ import numpy as np
 import pytest
 
 from browser import BINARY, Browser
+from counterpoint.evaluate.projection import project, stratified
+from counterpoint.products import write_products
 from counterpoint.report import write_report
 from counterpoint.report.charts import Scale, thin
 from counterpoint.report.curves import training_charts
 from counterpoint.report.documents import Calibration, Interval, Row, Scores
-from counterpoint.report.embedding_map import project, stratified
 from counterpoint.report.folder import Cell, read_run
 from counterpoint.report.page import headline_of
 from counterpoint.report.tables import gain, leaders, reliability_chart, score_table, shot_tables
-from report_run import BIN_ROWS, HOSTILE, LOWER, METRICS, SHOT_METRICS, WIDTH, Page, account, score, scores, write_run
+from judged_run import write_judged
+from report_run import (
+    BIN_ROWS,
+    CLASSES,
+    HOSTILE,
+    LOWER,
+    METRICS,
+    SHOT_METRICS,
+    WIDTH,
+    Page,
+    account,
+    score,
+    scores,
+    write_run,
+)
 
 SECTIONS = [
     "verdict",
@@ -461,3 +476,68 @@ def test_browser_reads_and_hides_curves(run: Path, browser: Browser) -> None:
     assert told.startswith("step 10\nload 0, seed 0: ")
     assert "load 0, seed 1" not in told
     assert browser.complaints() == []
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with predictions, so with curves and layouts too."""
+    folder = write_judged(tmp_path_factory.mktemp("runs") / "judged")
+    write_products(folder)
+    return folder
+
+
+def test_curves_of_the_main_answer_stand_beside_those_of_the_best_baseline(judged: Path) -> None:
+    page = write_report(judged).read_text(encoding="utf-8")
+    ranking, spread = section(page, "ranking"), section(page, "probabilities")
+    assert ranking.count("data-chart") == 2
+    assert re.findall(r'key (?:solid|dashed)">([^<]+)', ranking) == [
+        "linear probe",
+        "random kernels + logistic regression ",
+    ]
+    assert ranking.count('class="band"') == 4
+    assert spread.count("data-chart") == len(CLASSES)
+    plotted = json.loads("".join(Page(page).texts["script"][:1]))
+    numbers = [int(value) for value in re.findall(r'data-chart="(\d+)"', page)]
+    assert sorted(numbers) == list(range(len(plotted["charts"])))
+    kept = json.loads((judged / "curves.json").read_text(encoding="utf-8"))
+    drawn = {int(place): plotted["charts"][int(place)] for place in re.findall(r'data-chart="(\d+)"', ranking)}
+    roc = next(iter(drawn.values()))
+    assert roc[1]["y"][1:] == pytest.approx(kept["answers"][0]["roc"]["y"], abs=1e-3)
+    assert len(page) < 1_500_000
+
+
+def test_a_run_without_curves_is_read(run: Path) -> None:
+    assert not (run / "curves.json").exists()
+    page = Page(write_report(run).read_text(encoding="utf-8"))
+    assert not {"ranking", "probabilities"} & set(page.ids)
+
+
+def test_browser_draws_every_picture_and_lays_the_map_out_anew(judged: Path, browser: Browser) -> None:
+    page = write_report(judged)
+    already, asked = len(browser.complaints()), len(browser.requests())
+    for width in (390, 1280):
+        browser.open(page, width=width)
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        empty = (
+            "[...document.querySelectorAll('figure svg')].filter(svg => !svg.querySelector('.line path[d^=M]')).length"
+        )
+        assert browser.run(empty) == 0
+    places = "[...document.querySelectorAll('#points use')].map(p => [+p.getAttribute('x'), +p.getAttribute('y')])"
+    assert count(browser, "input[name=layout]") >= 2
+    assert browser.run("[...document.querySelectorAll('[data-told]:not([hidden])')].map(n => n.dataset.told)") == [
+        "pca"
+    ]
+    before = browser.run(places)
+    click(browser, "input[value=tsne]")
+    after = browser.run(places)
+    told = json.loads(browser.run("document.getElementById('plotted').textContent"))["map"]["places"]
+    assert before == told["pca"]
+    assert after == told["tsne"]
+    assert before != after
+    assert browser.run("[...document.querySelectorAll('[data-told]:not([hidden])')].map(n => n.dataset.told)") == [
+        "tsne"
+    ]
+    click(browser, "input[value=pca]")
+    assert browser.run(places) == before
+    assert browser.complaints()[already:] == []
+    assert set(browser.requests()[asked:]) == {page.resolve().as_uri()}

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,23 @@ from counterpoint.checkpoint import load, newest_valid
 from counterpoint.data.sampling import stream_length
 from counterpoint.fit import fit
 from counterpoint.keeper import Keeper
-from counterpoint.settings import Checkpoints, EarlyStopping, Trainer
+from counterpoint.patience import Plateau
+from counterpoint.settings import EMA, Checkpoints, EarlyStopping, Optimizer, Trainer
 from counterpoint.task import Task
-from toys import Tones, toy_task
+from toys import Tones, toy_task, two_terms
 
 SETTINGS = Trainer(epochs=4, batch_size=12, accumulate=1, checkpoints=Checkpoints(every_n_steps=3))
 STEPS = 32
+SERVICES = Trainer(
+    epochs=4,
+    batch_size=12,
+    accumulate=3,  # an epoch is 8 batches, so most validations come between two steps
+    checkpoints=Checkpoints(every_n_steps=1, keep_last=3),
+    early_stopping=EarlyStopping(patience=2, cooldown=1, min_delta=10.0),
+    ema=EMA(decay=0.9, start=0.2),
+)
+"""Everything that has a state of its own; the stop comes at the last of the four validations."""
+RATES = Optimizer(lr=3e-3, warmup=0.4, schedule="plateau", plateau=Plateau(patience=1, min_delta=10.0))
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["counterpoint.fit", "toys"])
 
@@ -32,7 +44,8 @@ def train(folder: Path, settings: Trainer = SETTINGS) -> Task:
     rows, valid = Tones(24), Tones(12, repeats=2)
     steps, _ = stream_length(rows, settings.batch_size, settings.epochs)
     assert steps == STEPS
-    task = toy_task(-(-steps // settings.accumulate))
+    count = -(-steps // settings.accumulate)
+    task = toy_task(count) if settings.ema is None else Task(*two_terms(), RATES, total_steps=count, log_every=5)
     fit(task, rows, valid, settings=settings, seed=3, folder=folder)
     return task
 
@@ -52,6 +65,9 @@ def digest(folder: Path) -> str:
     log = [{k: v for k, v in row.items() if not k.startswith("time/")} for row in own["history"]]
     total.update(json.dumps([own["position"], log, state["callbacks"], state["lr_schedulers"]]).encode())
     total.update(own["rng"][0]["torch"].numpy().tobytes())
+    for name, value in sorted(own["ema"]["weights"].items() if own["ema"] else ()):
+        total.update(name.encode() + value.numpy().tobytes())
+    total.update(json.dumps([own["lowering"], own["ema"] and own["ema"]["step"]]).encode())
     return total.hexdigest()
 
 
@@ -97,6 +113,24 @@ def no_generators(folder: Path, settings: Trainer) -> None:
 
     torch.set_num_threads(1)
     counterpoint.task.set_rng_state = lambda state: None  # type: ignore[attr-defined]
+    train(folder, settings)
+
+
+def no_average(folder: Path, settings: Trainer) -> None:
+    """The broken control: a resume that begins a new average."""
+    from counterpoint.averaging import Average
+
+    torch.set_num_threads(1)
+    Average.restore = lambda self, state: None  # type: ignore[method-assign]
+    train(folder, settings)
+
+
+def no_plateau(folder: Path, settings: Trainer) -> None:
+    """The broken control: a resume that forgets by how much the rates were lowered."""
+    from counterpoint.patience import Lowering
+
+    torch.set_num_threads(1)
+    Lowering.restore = lambda self, state: None  # type: ignore[method-assign]
     train(folder, settings)
 
 
@@ -149,6 +183,40 @@ def test_accumulation_and_early_stopping_resume(tmp_path: Path) -> None:
     newest, _ = newest_valid(tmp_path / "whole" / "checkpoints")
     assert newest is not None
     assert load(newest)["counterpoint"]["position"] == 16, "stopped at the second validation"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("served")
+    assert run(train, folder, SERVICES) == 0
+    return digest(folder)
+
+
+# In the warm-up; between two validations that lower the rates; after one that was saved a step late.
+@pytest.mark.parametrize(("phase", "moment"), [("encode", 5), ("encode", 27), ("backward", 8), ("rename", 6)])
+def test_every_service_goes_on_from_its_own_state(tmp_path: Path, served: str, phase: str, moment: int) -> None:
+    assert run(victim, tmp_path, phase, moment, SERVICES) == -signal.SIGKILL
+    assert run(train, tmp_path, SERVICES) == 0
+    assert digest(tmp_path) == served
+
+
+def test_a_validation_between_two_steps_is_saved_with_the_next_step(tmp_path: Path) -> None:
+    settings = replace(SERVICES, checkpoints=Checkpoints())
+    assert run(train, tmp_path / "whole", settings) == 0
+    assert run(victim, tmp_path / "killed", "batch end", 10, settings) == -signal.SIGKILL
+    newest, _ = newest_valid(tmp_path / "killed" / "checkpoints")
+    assert newest is not None
+    assert load(newest)["counterpoint"]["position"] == 9, "the validation came after batch 8, the step after batch 9"
+    assert (tmp_path / "killed" / "checkpoints" / "best-00000002").is_dir()
+    assert run(train, tmp_path / "killed", settings) == 0
+    assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("control", [no_average, no_plateau])
+def test_without_the_state_of_a_service_the_bits_differ(tmp_path: Path, served: str, control: Any) -> None:
+    assert run(victim, tmp_path, "backward", 8, SERVICES) == -signal.SIGKILL
+    assert run(control, tmp_path, SERVICES) == 0
+    assert digest(tmp_path) != served
 
 
 def interrupted(folder: Path, number: int) -> None:

@@ -185,11 +185,18 @@ def test_a_bin_whose_rows_agree_has_the_exact_bound_and_one_group_none() -> None
     assert (alone["observed"], alone["low"], alone["high"]) == (0.5, None, None)
 
 
-def test_more_than_two_classes_have_no_reliability() -> None:
+def test_reliability_of_more_than_two_classes_is_that_of_the_predicted_one() -> None:
     labels = np.tile([0, 1, 2], 20)
     index = np.arange(60)
-    made = Result(MODEL, "model", np.eye(3)[labels], Truth(labels, index, index, index, ("a", "b", "c")))
-    assert summarise(RECIPE, [made, replace(made, name="hand", kind="baseline")], [])["calibration"] == {}
+    truth = Truth(labels, index, index, index, ("a", "b", "c"))
+    said = np.where((index < 12)[:, None], np.roll(np.eye(3), 1, 1)[labels], np.eye(3)[labels])
+    probabilities = np.where((index < 30)[:, None], 0.9 * said + 0.1 / 3, 0.6 * said + 0.4 / 3)
+    made = Result(MODEL, "model", probabilities, truth)
+    found = summarise(RECIPE, [made, replace(made, name="hand", kind="baseline")], [])["calibration"]
+    assert (found["name"], found["positive"]) == (MODEL, "the predicted class")
+    # The surer half was right of 18 in 30, the other always.
+    assert [(one["rows"], one["observed"]) for one in found["bins"]] == [(30, 1.0), (30, 0.6)]
+    assert [one["predicted"] for one in found["bins"]] == pytest.approx([0.6 + 0.4 / 3, 0.9 + 0.1 / 3])
 
 
 def test_a_pass_that_also_predicts_embeds_the_same() -> None:

@@ -73,7 +73,7 @@ def world(simulated: Path, tmp_path: Path) -> World:
         "audio": {"mels": 8, "frames": 8},
         "sensor": {"length": 8},
     }
-    split = {"type": "GroupedKFold", "k": 2}
+    split = {"type": "GroupedKFold", "folds": 2}
     small = {"type": "PointwiseMLP", "dim": 8, "hidden": 8}
     recipe = {
         "data": {"type": "WeldRuns", "root": str(root), "media": media, "split": split},

@@ -9,7 +9,7 @@ import pytest
 
 from test_recipes import RECIPES, command, expect_run
 
-TINY = ["--set", "trainer.epochs=1", "--set", "data.split.k=2", "--set", "seeds=[0]"]
+TINY = ["--set", "trainer.epochs=1", "--set", "data.split.folds=2", "--set", "seeds=[0]"]
 
 
 def test_weld_from_raw_files_through_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

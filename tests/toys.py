@@ -13,7 +13,7 @@ from counterpoint.data.base import Data, Draw, Rows, SplitName
 from counterpoint.encoders.base import Encoder, masked_mean
 from counterpoint.fusion import Concat
 from counterpoint.model import Model, build_model
-from counterpoint.objectives import InfoNCE, Objective
+from counterpoint.objectives import CrossEntropy, InfoNCE, Objective, Term, WeightedSum
 from counterpoint.settings import Optimizer
 from counterpoint.task import Task
 from counterpoint.types import Batch, Encoded, ObjectiveSpec, Signal, SignalSpec, Spec
@@ -90,6 +90,16 @@ def toy_model(seed: int = 0, dropout: float = 0.1) -> tuple[Model, Objective]:
     specs: dict[str, Spec] = {"tone": SignalSpec(1, LENGTH, 1.0)}
     model = build_model(specs, {"tone": partial(OneLayer, dropout=dropout)}, Concat)
     return model, InfoNCE(ObjectiveSpec(model.dims, {}, (), specs))
+
+
+def two_terms(seed: int = 0) -> tuple[Model, Objective]:
+    """A model under two losses whose weights are learned."""
+    torch.manual_seed(seed)
+    specs: dict[str, Spec] = {"tone": SignalSpec(1, LENGTH, 1.0)}
+    model = build_model(specs, {"tone": OneLayer}, Concat)
+    terms = {"near": Term(objective=InfoNCE), "label": Term(objective=CrossEntropy, weight=0.5)}
+    spec = ObjectiveSpec(model.dims, {}, ("even", "odd"), specs)
+    return model, WeightedSum(spec, terms=terms, balance="uncertainty")
 
 
 def toy_task(steps: int, seed: int = 0, dropout: float = 0.1, log_every: int = 5) -> Task:

@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from counterpoint.data.base import Data, Rows, SplitName
 from counterpoint.embed import encode
 from counterpoint.evaluate.embeddings import write_whole
+from counterpoint.explain.attending import Look, looks
 from counterpoint.fusion import Fusion
 from counterpoint.model import Model
 from counterpoint.recipe import keep_features, load, of_run
 from counterpoint.scores import cell_folder
-from counterpoint.types import Encoded
 
 _BATCH = 64
 
@@ -30,8 +29,8 @@ class Weighed(NamedTuple):
 
     Attributes:
         row: which row.
-        modality: by name.
-        query: of those the fusion has; 0 where it has none.
+        modality: by name; where the tokens of one look at those of another, both: ``spectra>table``.
+        query: of those the fusion has, or the place of the token that looks; 0 where there is none.
         weights: (L,) float32, 0 where no token is real; of a gate (1,).
         real: (L,) bool.
         gate: whether the modality as a whole is weighed, against the others, and not its tokens.
@@ -51,7 +50,8 @@ def attention(folder: Path, out: Path, split: SplitName = "test", plugins: Seque
     The table has a row for every recording, modality that it has, and query. Of ``TokenAttention``, ``weights`` are
     those of the modality's tokens in their order, the mean over its heads; they are 0 where ``real`` is false and
     1 in sum. Of ``Gated``, whose tokens are one a modality, ``weights`` is the gate alone; gates are 1 in sum over the
-    modalities of a recording.
+    modalities of a recording. ``CrossAttentionFusion`` has both: its gates by modality, and as ``spectra>table`` a row
+    for every token of ``spectra``, whose weights are those of the tokens of ``table``.
 
     Args:
         folder: the run.
@@ -73,8 +73,9 @@ def attention(folder: Path, out: Path, split: SplitName = "test", plugins: Seque
     name = type(model.fusion).__name__
     known = {"fusion": name, "fold": fold, "seed": seed, "split": split, "heads": "mean"}
     write_whole(_table(found, data, rows).replace_schema_metadata({"attention": json.dumps(known)}), out)
+    told = list(dict.fromkeys([*model.fused, *(one.modality for one in found)]))
     title = f"{name} over {len(rows)} rows of {split}, fold {fold}, seed {seed}"
-    return "\n".join([title, *_lines(found, model.fused), f"wrote {out}"])
+    return "\n".join([title, *_lines(found, told), f"wrote {out}"])
 
 
 def weights_of(model: Model, rows: Rows) -> Iterator[Weighed]:
@@ -87,32 +88,25 @@ def weights_of(model: Model, rows: Rows) -> Iterator[Weighed]:
     if type(fusion).attend is Fusion.attend:
         raise ValueError(
             f"the fusion {type(fusion).__name__} does not weigh what it fuses, so there are no weights to write; "
-            "fusion: TokenAttention and fusion: Gated do"
+            "fusion: TokenAttention, fusion: Gated and fusion: CrossAttentionFusion do"
         )
     first = 0
     for batch in encode(model, rows, _BATCH):
         parts = {name: batch[name] for name in model.fused}
         with torch.inference_mode():
-            weighed = {name: _by_query(fusion, values, parts[name]) for name, values in fusion.attend(parts).items()}
+            seen = [_plain(look) for look in looks(fusion, parts)]
         for row in range(len(next(iter(parts.values())).mask)):
-            for name, (values, real, gate) in weighed.items():
-                if real[row].any():
-                    for query, one in enumerate(values[row]):
-                        yield Weighed(first + row, name, query, one, real[row], gate)
+            for name, weights, real, asked, gate in seen:
+                for query in np.flatnonzero(asked[row] & real[row].any()).tolist():
+                    yield Weighed(first + row, name, query, weights[row, query], real[row], gate)
         first += row + 1
 
 
-def _by_query(fusion: Fusion, values: Tensor, encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.bool_], bool]:
-    """Weights (B, Q, L), which of them are of real tokens, (B, L), and whether they are gates."""
-    mask = encoded.mask
-    if values.ndim == 4 and values.shape[-1] == mask.shape[1]:
-        return values.mean(1).float().cpu().numpy(), mask.cpu().numpy(), False
-    if values.ndim == 1:
-        return values.float()[:, None, None].cpu().numpy(), mask.any(1, keepdim=True).cpu().numpy(), True
-    raise ValueError(
-        f"{type(fusion).__name__}.attend returns weights of the shape {tuple(values.shape)}; known are (B,), a gate, "
-        f"and (B, heads, queries, {mask.shape[1]})"
-    )
+def _plain(look: Look) -> tuple[str, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], bool]:
+    """What is weighed, weights (B, Q, L), real (B, L), asked (B, Q), and whether they are gates."""
+    weights, real, asked = (part.cpu().numpy() for part in (look.weights.float(), look.real, look.asked))
+    name = f"{look.asking}>{look.modality}" if look.asking else look.modality
+    return name, weights, real, asked, look.gate
 
 
 def _table(found: Sequence[Weighed], data: Data, rows: Rows) -> Any:
@@ -136,7 +130,7 @@ def _table(found: Sequence[Weighed], data: Data, rows: Rows) -> Any:
 def _lines(found: Sequence[Weighed], modalities: Sequence[str]) -> list[str]:
     """What the weights of each modality come to, and where they cannot tell anything."""
     lines = []
-    having = Counter(row for row, _ in {(one.row, one.modality) for one in found})
+    having = Counter(row for row, _ in {(one.row, one.modality) for one in found if one.gate})
     for name in modalities:
         own = [one for one in found if one.modality == name]
         rows, gated = len({one.row for one in own}), bool(own) and own[0].gate

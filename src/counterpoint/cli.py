@@ -89,6 +89,29 @@ def evaluate(
     print(run.evaluate(run_folder, plugin))
 
 
+@app.command(epilog="Example: counterpoint report runs/cwru")
+@complain
+def report(run_folder: RunFolder) -> None:
+    """Write report, model card and tables of a run anew from its folder; neither data nor model is read."""
+    from counterpoint import run
+
+    print(f"Report: {run.report(run_folder)}")
+
+
+@app.command(epilog="Example: counterpoint compare runs/spectra runs/table --out runs/compared")
+@complain
+def compare(
+    run_folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of runs.")],
+    out: Annotated[Path, typer.Option("--out", help="A folder for tables, pictures and comparison.html.")] = Path(
+        "comparison"
+    ),
+) -> None:
+    """Compare runs on the test rows they share: scores, paired tests by group, pictures, one page."""
+    from counterpoint import comparison
+
+    print(comparison.compare(run_folders, out))
+
+
 @app.command(epilog="Example: counterpoint embed runs/cwru --out embeddings.parquet")
 @complain
 def embed(
@@ -115,6 +138,41 @@ def attention(
     from counterpoint import attention as weights
 
     print(weights.attention(run_folder, out, split, plugin))
+
+
+@app.command(epilog="Example: counterpoint export runs/weld --out exported/weld")
+@complain
+def export(
+    run_folder: RunFolder,
+    out: Annotated[Path | None, typer.Option("--out", help="A folder; RUN/exported by default.")] = None,
+    format_: Annotated[Literal["onnx", "torch"], typer.Option("--format", help="Of the files.")] = "onnx",
+    fold: Annotated[str, typer.Option(help="Whose model; the first by default.")] = "",
+    seed: Annotated[int | None, typer.Option(help="Whose model; the first by default.")] = None,
+    plugin: Plugins = [],  # noqa: B006 - typer copies
+) -> None:
+    """Write the encoders as ONNX or torch.export files that were checked against the model, with a manifest."""
+    from counterpoint.export import export as write
+
+    print(write(run_folder, out or run_folder / "exported", format_, fold, seed, plugin))
+
+
+@app.command(epilog="Example: counterpoint attribute runs/spectra --rows 64")
+@complain
+def attribute(
+    run_folder: RunFolder,
+    rows: Annotated[int, typer.Option(help="Test rows, as many of each class as there are.")] = 32,
+    steps: Annotated[int, typer.Option(help="Points of the way from the baseline to a row.")] = 64,
+    baseline: Annotated[Literal["zero", "mean"], typer.Option(help="Where the way begins.")] = "zero",
+    plugin: Plugins = [],  # noqa: B006 - typer copies
+) -> None:
+    """Tell which inputs predicted probabilities hang on, by integrated gradients, and write the report anew."""
+    from counterpoint import explain, run
+    from counterpoint.evaluate.attributing import Attributions
+
+    settings = Attributions(rows=rows, steps=steps, baseline=baseline)
+    print(explain.attribute(run_folder, settings, plugin))
+    if (run_folder / "scores.json").is_file():
+        print(f"Report: {run.report(run_folder)}")
 
 
 @model_app.command(epilog="Example: counterpoint model summary recipes/cwru.yaml")

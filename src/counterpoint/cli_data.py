@@ -48,14 +48,16 @@ def import_(
 
 
 Simulated = Annotated[
-    Literal["bearings", "stays", "welds", "radar"],
+    Literal["bearings", "stays", "welds", "radar", "spectra"],
     typer.Argument(
         help="bearings: a fleet; stays: patients in intensive care; welds: runs of a welding robot; "
-        "radar: people in front of a 77 GHz radar, with sentences."
+        "radar: people in front of a 77 GHz radar, with sentences; "
+        "spectra: specimens with Raman scans and a table."
     ),
 ]
 Count = Annotated[
-    int | None, typer.Option(help="How many; 24 bearings, 1000 stays, 96 welds, 1000 radar clips by default.")
+    int | None,
+    typer.Option(help="How many; 24 bearings, 1000 stays, 96 welds, 1000 radar clips, 400 specimens by default."),
 ]
 Layout = Annotated[
     Literal["long", "physionet2012", "folder"] | None,
@@ -102,9 +104,19 @@ def generate(
         folders = max(min(24, runs // 2), runs // 4)
         print(f"wrote {generate_welds(destination, runs=runs, configurations=folders, seed=seed)}")
         return
+    if kind == "spectra":
+        print(_spectra(destination, 400 if count is None else count, seed))
+        return
     from counterpoint.data.synthetic.bearings import generate as generate_bearings
 
     print(f"wrote {generate_bearings(destination, bearings=24 if count is None else count, seed=seed)}")
+
+
+def _spectra(destination: Path, count: int, seed: int) -> str:
+    from counterpoint.data.synthetic.spectra import generate as generate_spectra
+    from counterpoint.data.synthetic.spectra_truth import bayes_rates, in_words
+
+    return f"wrote {generate_spectra(destination, count=count, seed=seed)}\n{in_words(bayes_rates())}"
 
 
 @data_app.command(epilog="Example: counterpoint data describe my/recordings --recipe my.yaml")

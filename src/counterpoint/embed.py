@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ class Subset(Rows):
         self.labels, self.groups = rows.labels[self.index], rows.groups[self.index]
         self.domains, self.ids = rows.domains[self.index], rows.ids[self.index]
         self.metadata = rows.metadata[self.index]
+        self.lengths = None if rows.lengths is None else rows.lengths[self.index]
+        self.targets = None if rows.targets is None else rows.targets[self.index]
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Read the rows behind the draws."""
@@ -95,10 +98,24 @@ def embed(model: Model, data: Data, rows: Rows, batch_size: int = 256) -> Embedd
     return _embeddings(torch.cat(parts), data, rows)
 
 
-def embed_and_predict(
-    model: Model, objective: Objective, data: Data, rows: Rows, batch_size: int = 256
-) -> tuple[Embeddings, Embeddings | None]:
-    """Embed every row and, in the same pass, ask the objective for its class probabilities.
+class Asked(NamedTuple):
+    """What a model and its objective say of rows.
+
+    Attributes:
+        embeddings: of every row.
+        probabilities: in the columns of embeddings; None where the objective predicts nothing.
+        heads: (n, K) probabilities by head, NaN where a head knows nothing of a row.
+        estimates: (n,) of the target, in its unit; None where the objective estimates nothing.
+    """
+
+    embeddings: Embeddings
+    probabilities: Embeddings | None
+    heads: dict[str, NDArray[np.float64]]
+    estimates: NDArray[np.float64] | None = None
+
+
+def ask(model: Model, objective: Objective, data: Data, rows: Rows, batch_size: int = 256) -> Asked:
+    """Embed every row and, in the same pass, ask the objective and its heads for class probabilities and the target.
 
     Args:
         model: what was trained.
@@ -106,20 +123,33 @@ def embed_and_predict(
         data: for the names of classes and recordings.
         rows: evaluation rows.
         batch_size: rows at a time; changes nothing but speed.
-
-    Returns:
-        The embeddings, and the probabilities in the columns of embeddings, None where the objective predicts nothing.
     """
     objective = objective.to(device()).eval()
-    parts, predicted = [], []
+    parts, predicted, estimated = [], [], []
+    heads: dict[str, list[NDArray[np.float64]]] = {}
     for batch in encode(model, rows, batch_size, data.names):
         parts.append(batch[FUSED].pooled.cpu())
         with torch.inference_mode():
-            prediction = objective.predict(batch)
+            prediction, several = objective.predict(batch), objective.heads(batch)
+            estimate = objective.estimate(batch)
         if prediction is not None:
             predicted.append(prediction.probabilities.cpu())
+        if estimate is not None:
+            estimated.append(estimate.cpu().double().numpy())
+        for name, head in several.items():
+            heads.setdefault(name, []).append(head.probabilities.cpu().double().numpy())
     probabilities = _embeddings(torch.cat(predicted), data, rows) if predicted else None
-    return _embeddings(torch.cat(parts), data, rows), probabilities
+    found = {name: np.concatenate(values) for name, values in heads.items()}
+    estimates = np.concatenate(estimated) if estimated else None
+    return Asked(_embeddings(torch.cat(parts), data, rows), probabilities, found, estimates)
+
+
+def embed_and_predict(
+    model: Model, objective: Objective, data: Data, rows: Rows, batch_size: int = 256
+) -> tuple[Embeddings, Embeddings | None]:
+    """Embeddings and probabilities of ``ask``, without those of single heads."""
+    found = ask(model, objective, data, rows, batch_size)
+    return found.embeddings, found.probabilities
 
 
 def predict(model: Model, classifier: CrossEntropy, data: Data, rows: Rows, batch_size: int = 256) -> Embeddings:

@@ -14,11 +14,13 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import DeviceStatsMonitor
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from counterpoint.averaging import Average
 from counterpoint.checkpoint import SafeCheckpoint, newest_valid
 from counterpoint.data.base import Rows
 from counterpoint.data.sampling import StreamSampler, loader, stream_length
 from counterpoint.keeper import Keeper
 from counterpoint.log import write_log
+from counterpoint.recompute import recomputing
 from counterpoint.settings import Batching, Hardware, Shuffled
 from counterpoint.settings import Trainer as Settings
 from counterpoint.task import Task
@@ -87,10 +89,11 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
     validated = len(set(valid.ids.tolist())) > 1
     interval = min(total, per_epoch * settings.monitor.validate_every)
     trainer = lightning_trainer(settings, folder, interval, validated)
+    task.average = None if settings.ema is None else Average(settings.ema, task.total_steps)
     if settings.hardware.precision == "64-true":
         # Lightning loads a checkpoint before it widens the model, and would round what it loads.
         task.double()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), recomputing(task.model, settings.hardware.recompute):
         # The stream resumes by position, which Lightning cannot see; one prefetch thread beats workers.
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -109,9 +112,7 @@ def fit(task: Task, rows: Rows, valid: Rows, *, settings: Settings, seed: int, f
 
 def lightning_trainer(settings: Settings, folder: Path, interval: int, validated: bool) -> Trainer:
     hardware, monitor = settings.hardware, settings.monitor
-    callbacks: list[Callback] = [
-        Keeper(folder / "checkpoints", settings.checkpoints, settings.early_stopping, interval if validated else 0)
-    ]
+    callbacks: list[Callback] = [Keeper(folder / "checkpoints", settings, interval if validated else 0)]
     if monitor.device_stats == "on":
         callbacks.insert(0, DeviceStatsMonitor())
     return Trainer(
@@ -120,6 +121,7 @@ def lightning_trainer(settings: Settings, folder: Path, interval: int, validated
         num_nodes=hardware.num_nodes,
         strategy=_strategy(hardware),
         precision=hardware.precision,
+        deterministic=hardware.deterministic == "on",
         max_epochs=1,  # The stream is one sequence of batches: an epoch is a length, not a loop.
         val_check_interval=interval,
         check_val_every_n_epoch=None,

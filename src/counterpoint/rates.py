@@ -1,7 +1,8 @@
 """How fast each part of a model learns: a factor on the rate, a stage it waits for, or frozen for good.
 
 A part is a module, or a single weight, by the dotted name a user sees: ``encoders.video.project``, ``fusion``,
-``objective``. Every rate is a function of the step alone, so a resumed run needs nothing but its step.
+``objective``. Every rate is a function of the step alone, so a resumed run needs nothing but its step; a plateau adds
+one factor on all of them, which is kept with the state.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+
+from counterpoint.patience import Plateau as Plateau
 
 OBJECTIVE = "objective"
 """First word of the names of the objective's parts; the model's begin with ``encoders`` or ``fusion``."""
@@ -39,6 +42,25 @@ class Part:
             raise ValueError(f"start is {self.start} and rate 0: a part that is frozen for good never starts")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepDecay:
+    """A rate that falls in steps.
+
+    Args:
+        gamma: factor on the rate at each fall, above 0 and at most 1.
+        every: share of all steps between two falls, counted from the end of the warm-up.
+    """
+
+    gamma: float = 0.1
+    every: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gamma <= 1 or not 0 < self.every <= 1:
+            raise ValueError(
+                f"optimizer.step: gamma is {self.gamma} and every {self.every}; both are above 0 and at most 1"
+            )
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """AdamW with warm-up, no weight decay on biases, norms and scalars.
@@ -48,7 +70,10 @@ class Optimizer:
         weight_decay: decoupled weight decay of the matrices.
         betas: decay of the moments.
         warmup: share of all steps over which the rate rises linearly from 0.
-        schedule: what follows: half a cosine to 0, or no change.
+        schedule: what follows: half a cosine to 0, a line to 0, falls in steps, falls when a validated value stalls
+            (``plateau``), or no change.
+        step: how the rate falls in steps; only with ``schedule: step``.
+        plateau: when it falls for want of progress, and how far; only with ``schedule: plateau``.
         parts: rates of parts by dotted name, as ``encoders.video.project``, ``encoders.text``, ``fusion`` or
             ``objective``; of several that fit, the longest name decides.
     """
@@ -57,14 +82,27 @@ class Optimizer:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
     warmup: float = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "step", "plateau", "constant"] = "cosine"
     parts: dict[str, Part] = field(default_factory=dict)
+    step: StepDecay | None = None
+    plateau: Plateau | None = None
 
     def __post_init__(self) -> None:
         if self.lr <= 0:
             raise ValueError(f"lr is {self.lr}; it must be above 0")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is {self.warmup}; it is a share of all steps, 0 <= warmup < 1")
+        for name, options in (("step", self.step), ("plateau", self.plateau)):
+            if options is not None and self.schedule != name:
+                raise ValueError(
+                    f"optimizer.{name} is set and optimizer.schedule is {self.schedule!r}, which does not read it: "
+                    f"set schedule to {name!r}, or leave {name} out"
+                )
+
+    @property
+    def lowered(self) -> Plateau | None:
+        """When the rates fall for want of progress; None where the schedule is another."""
+        return (self.plateau or Plateau()) if self.schedule == "plateau" else None
 
 
 _WHOLE = Part()
@@ -139,9 +177,12 @@ def groups(
 
 
 def schedule(settings: Optimizer, total_steps: int, start: float = 0.0) -> Callable[[int], float]:
-    """The factor on the peak rate at a step: nothing before the start, a linear rise, then cosine or constant."""
+    """The factor on the peak rate at a step: nothing before the start, a linear rise, then as the settings say.
+
+    The factor of a plateau is not in it.
+    """
     first = int(start * total_steps)
-    rise = max(1, int(settings.warmup * total_steps))
+    rise = warm_up(settings, total_steps)
 
     def factor(step: int) -> float:
         if step < first:
@@ -149,20 +190,45 @@ def schedule(settings: Optimizer, total_steps: int, start: float = 0.0) -> Calla
         since = step - first
         if since < rise:
             return (since + 1) / rise
-        if settings.schedule == "constant":
-            return 1.0
-        progress = (since - rise) / max(1, total_steps - first - rise)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        progress = min(1.0, (since - rise) / max(1, total_steps - first - rise))
+        match settings.schedule:
+            case "cosine":
+                return 0.5 * (1 + math.cos(math.pi * progress))
+            case "linear":
+                return 1 - progress
+            case "step":
+                decay = settings.step or StepDecay()
+                return float(decay.gamma ** ((since - rise) // max(1, round(decay.every * total_steps))))
+        return 1.0
 
     return factor
 
 
-def rates(settings: Optimizer, total_steps: int, step: int) -> dict[str, float]:
-    """The rates at a step, for the log: ``lr`` of what no part names, and ``lr/NAME`` of every part."""
-    found = {"lr": settings.lr * schedule(settings, total_steps)(step)}
+def warm_up(settings: Optimizer, total_steps: int) -> int:
+    """Steps over which the rate rises."""
+    return max(1, int(settings.warmup * total_steps))
+
+
+def rates(settings: Optimizer, total_steps: int, step: int, lowered: float = 1.0) -> dict[str, float]:
+    """The rates at a step, for the log: ``lr`` of what no part names, and ``lr/NAME`` of every part.
+
+    Args:
+        settings: the rates.
+        total_steps: optimizer steps of the whole run.
+        step: optimizer steps so far.
+        lowered: the factor of plateaus.
+    """
+    peak = settings.lr * lowered
+    found = {"lr": peak * schedule(settings, total_steps)(step)}
     for name, part in settings.parts.items():
-        found[f"lr/{name}"] = settings.lr * part.rate * schedule(settings, total_steps, part.start)(step)
+        found[f"lr/{name}"] = peak * part.rate * schedule(settings, total_steps, part.start)(step)
     return found
+
+
+def lower(optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR) -> None:
+    """Set the rates of the next step anew, after a factor in the schedules has changed."""
+    for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+        group["lr"] = base * factor(scheduler.last_epoch)
 
 
 def hold(optimizer: torch.optim.Optimizer) -> None:

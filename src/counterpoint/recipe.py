@@ -10,23 +10,28 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import nn
 
-from counterpoint import config
+from counterpoint import averaging, config
 from counterpoint.cache import cached
 from counterpoint.config import Factory
 from counterpoint.data.base import Data, Rows
 from counterpoint.data.batching import refuse_one_class
 from counterpoint.data.clinical.stays import StayReader
 from counterpoint.data.sampling import stream_length
+from counterpoint.data.spectra.augment import SpectralAugmentation
+from counterpoint.data.spectra.pretreatment import Pretreatment
+from counterpoint.data.spectra.scans import ScanSource
 from counterpoint.data.splits import Split
 from counterpoint.data.vibration.windows import Windows
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.frontend import Frontend
 from counterpoint.encoders.variables import Variables
 from counterpoint.evaluate.probes import Evaluator
+from counterpoint.evaluate.regressors import Regressor
 from counterpoint.evaluation import Evaluation
 from counterpoint.fusion import Concat, Fusion
 from counterpoint.model import Model, build_model
@@ -42,6 +47,7 @@ MODULES = (
     "counterpoint.data.clinical",
     "counterpoint.data.features",
     "counterpoint.data.radar.data",
+    "counterpoint.data.spectra.data",
     "counterpoint.data.vibration",
     "counterpoint.data.weld",
     "counterpoint.encoders",
@@ -54,9 +60,12 @@ MODULES = (
 ROLES = (
     Data,
     StayReader,
+    ScanSource,
     Split,
     Windows,
+    Pretreatment,
     Transform,
+    SpectralAugmentation,
     Batching,
     Encoder,
     Frontend,
@@ -64,6 +73,7 @@ ROLES = (
     Fusion,
     Objective,
     Evaluator,
+    Regressor,
 )
 """What a recipe chooses, in the order in which data pass through."""
 
@@ -155,7 +165,8 @@ def build(
     """
     torch.manual_seed(seed)
     model = build_model(data.specs, recipe.encoders, recipe.fusion, recipe.fused)
-    return model, (objective or recipe.objective)(ObjectiveSpec(model.dims, model.latents, data.classes, data.specs))
+    spec = ObjectiveSpec(model.dims, model.latents, data.classes, data.specs, data.target)
+    return model, (objective or recipe.objective)(spec)
 
 
 def plan(recipe: Recipe, data: Data, fold: str, rows: Rows, objective: Objective | None = None) -> tuple[int, int]:
@@ -166,15 +177,18 @@ def plan(recipe: Recipe, data: Data, fold: str, rows: Rows, objective: Objective
         data: its data.
         fold: which division of them.
         rows: its training rows.
-        objective: what is minimised; None to look at the batches alone.
+        objective: what is minimised, which learns from the targets of the rows; None to look at the batches alone.
 
     Raises:
-        ValueError: if the rows cannot be put in batches as the recipe asks, or have too few classes for the objective.
+        ValueError: if the rows cannot be put in batches as the recipe asks, or have too few classes or targets for the
+            objective.
     """
     trainer = recipe.trainer
     try:
         if objective is not None and objective.classes_needed > 1:
             refuse_one_class(rows.labels, data.classes, type(objective).__name__)
+        if objective is not None:
+            objective.fit_targets(rows.targets)
         return stream_length(rows, trainer.batch_size, trainer.epochs, trainer.batches, data.classes)
     except ValueError as error:
         raise ValueError(f"fold {fold!r}: {error}") from error
@@ -233,27 +247,36 @@ def train_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     return task
 
 
-def load(folder: Path, data: Data, recipe: Recipe) -> tuple[Model, Objective]:
+def load(
+    folder: Path, data: Data, recipe: Recipe, weights: Literal["judged", "raw", "ema"] = "judged"
+) -> tuple[Model, Objective]:
     """Model and objective of a trained cell, from its best checkpoint or, without validation, its newest.
 
     Args:
         folder: of the cell.
         data: where the shapes come from.
         recipe: the cell was trained with.
+        weights: as trained, or their moving average; ``judged`` for those that ``trainer.ema`` names.
 
     Raises:
-        ValueError: if the folder holds no whole checkpoint.
+        ValueError: if the folder holds no whole checkpoint, or it holds no average that is asked for.
     """
     from counterpoint.checkpoint import load as load_checkpoint
     from counterpoint.checkpoint import newest_valid
+    from counterpoint.keeper import best_whole
 
-    best, _ = newest_valid(folder / "checkpoints", "best-")
-    path = best or newest_valid(folder / "checkpoints")[0]
-    if path is None:
+    state, newest = best_whole(folder / "checkpoints"), newest_valid(folder / "checkpoints")[0]
+    if state is None and newest is not None:
+        state = load_checkpoint(newest)
+    if state is None:
         raise ValueError(f"{folder / 'checkpoints'} holds no whole checkpoint; train the recipe first")
-    weights = load_checkpoint(path)["state_dict"]
     model, objective = build(recipe, data, seed=0)
-    for name, module in (("model", model), ("objective", objective)):
-        prefix = f"{name}."
-        module.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+    modules: dict[str, nn.Module] = {"model": model, "objective": objective}
+    for name, module in modules.items():
+        own = {k.removeprefix(f"{name}."): v for k, v in state["state_dict"].items() if k.startswith(f"{name}.")}
+        module.load_state_dict(own)
+    if (recipe.trainer.judged if weights == "judged" else weights) == "ema":
+        if state["counterpoint"]["ema"] is None:
+            raise ValueError(f"{folder} was trained without trainer.ema, so there are no averaged weights; load raw")
+        averaging.put(state["counterpoint"]["ema"]["weights"], modules)
     return model.eval(), objective.eval()

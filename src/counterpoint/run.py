@@ -9,20 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from counterpoint import alignment, modalities, rates
+from counterpoint import alignment, analyses, explain, modalities, rates, regressing
 from counterpoint.data.audit import refuse_leaks
 from counterpoint.data.base import Data, Rows
 from counterpoint.data.batching import classes_among, histogram, order
 from counterpoint.data.sampling import StreamSampler
-from counterpoint.evaluate import detection, few_shot, gallery, worth
+from counterpoint.evaluate import detection, errors, few_shot, gallery, worth
+from counterpoint.evaluate.attributing import attribution_lines
 from counterpoint.evaluate.metrics import headline
 from counterpoint.evaluate.results import Result, render
 from counterpoint.evaluate.verdict import shot_lines, transfer_lines
 from counterpoint.log import read_log
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
+from counterpoint.products import write_products
 from counterpoint.recipe import Recipe, build, keep_features, load, of_run, plan, read, train_cell
-from counterpoint.report import write_report
+from counterpoint.recompute import in_words
+from counterpoint.report import write_model_card, write_report
 from counterpoint.scores import (
     Fold,
     cell_folder,
@@ -31,11 +34,13 @@ from counterpoint.scores import (
     judge_fold,
     judge_shots,
     judge_transfer,
+    main_answer,
     shots_file,
     summarise,
 )
 from counterpoint.search.building import build_index
-from counterpoint.snapshot import prepare, read_json, write_json
+from counterpoint.snapshot import changes, prepare, read_json, write_json
+from counterpoint.summary import weigh
 from counterpoint.watch import findings
 
 LOG = logging.getLogger("counterpoint")
@@ -60,6 +65,8 @@ def check(recipe: Recipe) -> str:
         count = sum(p.numel() for p in module.parameters())
         trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
         lines.append(f"{name}: {count:,} parameters, {trained:,} trained")
+    if recipe.trainer.hardware.recompute == "on":
+        lines.append(in_words(model))
     lines.append(_first_batch(recipe, data.training(data.folds[0], "train"), model, objective))
     return "\n".join(lines)
 
@@ -103,14 +110,17 @@ def _first_batch(recipe: Recipe, rows: Rows, model: Model, objective: Objective)
 
 def _refuse(recipe: Recipe, data: Data, model: Model, objective: Objective) -> None:
     """Raise ValueError, before a step is taken, if data or objective lack what training or evaluation need."""
+    regressing.check(recipe, data, objective)
     asked, shots = recipe.evaluation.detection, recipe.evaluation.few_shot
     training = {fold: data.evaluation(fold, "train").labels for fold in data.folds if asked or shots}
     detection.check(asked, data.classes, training)
     for fold, labels in training.items():
         if shots and data.classes:
             few_shot.check(shots, labels, f"fold {fold!r}", recipe.seeds)
+    analyses.check(recipe.evaluation, data)
     modalities.check(recipe, data)
     alignment.check(recipe, data, model, objective)
+    explain.check(recipe, data, model, objective)
     for fold in data.folds:
         plan(recipe, data, fold, data.training(fold, "train"), objective)
 
@@ -132,10 +142,12 @@ def train(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> str:
 
     data = recipe.data()
     refuse_leaks(data)
-    _refuse(recipe, data, *build(recipe, data, recipe.seeds[0]))
+    model, objective = build(recipe, data, recipe.seeds[0])
+    _refuse(recipe, data, model, objective)
     leader = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if leader:
         prepare(folder, recipe, data, overwrite)
+        write_json(folder / "model.json", weigh(model, objective, recipe.optimizer))
     for fold in data.folds:
         for seed in recipe.seeds:
             cell = cell_folder(folder, fold, seed)
@@ -159,12 +171,17 @@ def evaluate(folder: Path, plugins: Sequence[str] = ()) -> str:
     """
     recipe = of_run(folder, plugins)
     data = recipe.data()
-    for stale in (folder / "baselines", *folder.glob("cells/*/transfer"), *folder.glob("cells/*/retrieval")):
+    told = changes(folder, data)
+    for sentence in told:
+        LOG.warning("%s", sentence)
+    kept = (folder / "baselines", folder / regressing.KEPT)
+    for stale in (*kept, *folder.glob("cells/*/transfer"), *folder.glob("cells/*/retrieval")):
         shutil.rmtree(stale, ignore_errors=True)
     for cell in folder.glob("cells/*"):
         shots_file(cell).unlink(missing_ok=True)
     modalities.forget(folder)
-    return _judge(recipe, data, folder)
+    explain.forget(folder)
+    return _judge(recipe, data, folder, told)
 
 
 def embed(folder: Path, out: Path, overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> str:
@@ -187,7 +204,9 @@ def embed(folder: Path, out: Path, overrides: Sequence[str] = (), plugins: Seque
     return f"wrote {len(found)} embeddings of fold {fold}, seed {seed} to {found.save(out)}"
 
 
-def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
+def _judge(recipe: Recipe, data: Data, folder: Path, told: Sequence[str] = ()) -> str:
+    if regressing.about_target(recipe):
+        return _tell(folder, regressing.judge(recipe, data, folder) | explain.explained(recipe, data, folder), told)
     judged: list[Result] = []
     transferred: list[Result] = []
     shots: list[Result] = []
@@ -210,26 +229,48 @@ def _judge(recipe: Recipe, data: Data, folder: Path) -> str:
             if recipe.evaluation.few_shot:
                 shots += judge_shots(recipe, hand, seed, folder)
     build_index(recipe, data, folder)
-    return _tell(folder, summarise(recipe, judged, transferred, shots, retrieved))
+    cells = [cell_folder(folder, fold, seed) for fold in data.folds for seed in recipe.seeds]
+    more = analyses.beside(data, cells if data.classes else ())
+    if judged:
+        wrong = analyses.all_wrong(recipe.evaluation, main_answer(recipe, judged), data.names)
+        errors.write_errors(folder / "errors.csv", wrong)
+    scores = summarise(recipe, judged, transferred, shots, retrieved, more)
+    return _tell(folder, scores | explain.explained(recipe, data, folder), told)
 
 
-def _tell(folder: Path, scores: dict[str, Any]) -> str:
+def _tell(folder: Path, scores: dict[str, Any], changed: Sequence[str]) -> str:
     """Write scores and report, and say what they come to."""
     account = read_json(folder / "data.json")
     scores |= {
         "name": folder.name,
         "simulated": account["simulated"],
-        "findings": [f"fold {fold}: {told}" for fold, found in account["audit"].items() for told in found]
+        "findings": [*changed]
+        + [f"fold {fold}: {told}" for fold, found in account["audit"].items() for told in found]
         + _findings(folder),
         "command": f"counterpoint train {folder / 'recipe.yaml'} --out {folder}",
     }
     write_json(folder / "scores.json", scores)
-    report = write_report(folder)
+    page = report(folder)
     note = "The recordings are SIMULATED.\n" if account["simulated"] else ""
     table = render(scores["rows"], headline(scores["metric"]))
     more = [*transfer_lines(scores), *shot_lines(scores), *detection.detection_lines(scores)]
-    more += [*worth.modality_lines(scores), *gallery.retrieval_lines(scores)]
-    return "\n".join([table, "", *more, f"{note}{scores['verdict']}", f"Report: {report}"])
+    more += [*worth.modality_lines(scores), *gallery.retrieval_lines(scores), *analyses.lines(scores)]
+    more += [*attribution_lines(scores), *regressing.target_lines(scores)]
+    return "\n".join([table, "", *more, *changed, f"{note}{scores['verdict']}", f"Report: {page}"])
+
+
+def report(folder: Path) -> Path:
+    """Write products, page and card of an evaluated run anew, from its folder alone.
+
+    Args:
+        folder: the run.
+
+    Returns:
+        The page; tables, predictions and ``model_card.md`` lie beside it.
+    """
+    write_products(folder)
+    write_model_card(folder)
+    return write_report(folder)
 
 
 def _findings(folder: Path) -> list[str]:

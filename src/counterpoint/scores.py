@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from counterpoint.analyses import KEYS, NOTHING, Beside, analyse, head_results, keep
 from counterpoint.data.base import Data, SplitName
 from counterpoint.data.sampling import PassSampler, loader
-from counterpoint.embed import embed, embed_and_predict
+from counterpoint.embed import ask, embed
+from counterpoint.evaluate.against_rest import against_rest
 from counterpoint.evaluate.baselines import SUMMARY, HandFeatures, baselines, hand_features, hand_probe
+from counterpoint.evaluate.by_group import group_deciding, group_note
 from counterpoint.evaluate.calibration import reliability
 from counterpoint.evaluate.detection import Detection, deciding, detected
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.evaluate.few_shot import Learner, few_shot, shot_table
 from counterpoint.evaluate.gallery import Retrieved, retrieval_scores
-from counterpoint.evaluate.intervals import signed
-from counterpoint.evaluate.per_class import per_class
+from counterpoint.evaluate.intervals import Float, signed
+from counterpoint.evaluate.per_class import confusion, per_class
 from counterpoint.evaluate.probes import LinearProbe
 from counterpoint.evaluate.results import (
     Result,
@@ -28,6 +31,7 @@ from counterpoint.evaluate.results import (
     save_results,
     unseen_classes,
 )
+from counterpoint.evaluate.threshold import set_rate
 from counterpoint.evaluate.verdict import OWN_HEAD, verdict
 from counterpoint.modalities import modality_scores
 from counterpoint.recipe import Recipe, build, keep_features, load
@@ -35,10 +39,17 @@ from counterpoint.transfer import transfer_cell
 
 
 class Embedded(NamedTuple):
-    """A cell after its pass over the rows: embeddings by split, and what the objective itself predicts of test."""
+    """A cell after its pass over the rows.
+
+    Attributes:
+        splits: embeddings by split, of those that have rows.
+        probabilities: what the objective itself predicts, by split; empty where it predicts nothing.
+        heads: what each of its heads predicts of test, NaN where it knows nothing of a row.
+    """
 
     splits: dict[str, Embeddings]
-    probabilities: Embeddings | None
+    probabilities: dict[str, Embeddings]
+    heads: dict[str, Float]
 
 
 class Fold:
@@ -56,13 +67,13 @@ class Fold:
 
     @cached_property
     def test(self) -> HandFeatures:
-        """Of the test rows."""
-        return self._features("test")
+        """Of the test rows; what is unknown of them is filled as it is in training."""
+        return self._features("test", self.train.medians)
 
-    def _features(self, split: SplitName) -> HandFeatures:
-        rows = self.data.evaluation(self.name, split)
+    def _features(self, split: SplitName, medians: Mapping[str, Float] | None = None) -> HandFeatures:
+        rows, (classes, names) = self.data.evaluation(self.name, split), (self.data.classes, self.data.names)
         batches = loader(rows, PassSampler(rows, batch_size=256))
-        return hand_features(rows, batches, specs=self.specs, classes=self.data.classes, names=self.data.names)
+        return hand_features(rows, batches, specs=self.specs, classes=classes, names=names, medians=medians)
 
 
 def cell_folder(folder: Path, fold: str, seed: int) -> Path:
@@ -74,39 +85,57 @@ def embed_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -
     """Embed the splits of a cell with its model, and keep them in its folder."""
     cell = cell_folder(folder, fold, seed)
     model, objective = load(cell, data, recipe)
-    found, predicted = {}, None
+    found = Embedded({}, {}, {})
     for split in ("train", "valid", "test"):
         rows = data.evaluation(fold, split)
         if len(rows):
-            # Test comes last, so its probabilities are what is left.
-            rows = keep_features(recipe, model, rows)
-            found[split], predicted = embed_and_predict(model, objective, data, rows)
-            found[split].save(cell / "embeddings" / split)
-    return Embedded(found, predicted if "test" in found else None)
+            embedded, predicted, heads, _ = ask(model, objective, data, keep_features(recipe, model, rows))
+            found.splits[split] = embedded
+            embedded.save(cell / "embeddings" / split)
+            if predicted is not None:
+                found.probabilities[split] = predicted
+            if split == "test":
+                found.heads.update(heads)
+    return found
 
 
 def judge_cell(recipe: Recipe, data: Data, fold: str, seed: int, folder: Path) -> list[Result]:
     """Results of a cell: its own head where it has one, every evaluator, and the same model before any training."""
     cell = cell_folder(folder, fold, seed)
-    found, predicted = embed_cell(recipe, data, fold, seed, folder)
+    embedded = embed_cell(recipe, data, fold, seed, folder)
+    found, first = embedded.splits, recipe.evaluation.evaluators[0]
     untrained, _ = build(recipe, data, seed)
     before = {
         split: embed(untrained, data, keep_features(recipe, untrained, data.evaluation(fold, split)))
         for split in ("train", "test")
     }
-    results = []
-    if predicted is not None:
-        own = predicted.labelled()
-        unseen = unseen_classes(found["train"].truth, own.truth)
-        results.append(Result(own_head(recipe), "model", own.values.astype(float), own.truth, unseen, fold, seed))
+    results = [_of_head(recipe, embedded, "test", fold, seed)] if embedded.probabilities else []
     for evaluator in recipe.evaluation.evaluators:
         name = f"{recipe.title}, {evaluator.name}"
         results.append(evaluator.evaluate(found["train"], found["test"], name=name, fold=fold, seed=seed))
-    first = recipe.evaluation.evaluators[0]
     name = f"untrained encoder, {first.name}"
     results.append(first.evaluate(before["train"], before["test"], name=name, kind="baseline", fold=fold, seed=seed))
     save_results(cell / "predictions.parquet", results)
+    heads = head_results(embedded.heads, found["test"], found["train"].truth, fold, seed)
+    keep(cell, _validated(recipe, embedded, fold, seed), heads)
     return results
+
+
+def _of_head(recipe: Recipe, embedded: Embedded, split: SplitName, fold: str, seed: int) -> Result:
+    """What the objective itself predicts of the labelled rows of a split."""
+    own = embedded.probabilities[split].labelled()
+    unseen = unseen_classes(embedded.splits["train"].truth, own.truth)
+    return Result(own_head(recipe), "model", own.values.astype(float), own.truth, unseen, fold, seed)
+
+
+def _validated(recipe: Recipe, embedded: Embedded, fold: str, seed: int) -> list[Result]:
+    """The main answer on the validation rows, where a threshold is to be chosen on them."""
+    if recipe.evaluation.threshold is None:
+        return []
+    if embedded.probabilities:
+        return [_of_head(recipe, embedded, "valid", fold, seed)]
+    train, valid = (embedded.splits[split] for split in ("train", "valid"))
+    return [recipe.evaluation.evaluators[0].evaluate(train, valid, name=_first(recipe), fold=fold, seed=seed)]
 
 
 def judge_fold(fold: Fold, folder: Path, detection: Detection | None = None) -> list[Result]:
@@ -160,6 +189,7 @@ def summarise(
     transferred: Sequence[Result],
     shots: Sequence[Result] = (),
     retrieved: Sequence[Retrieved] = (),
+    more: Beside = NOTHING,
 ) -> dict[str, Any]:
     """The numbers of a run as its report and its table need them.
 
@@ -169,27 +199,24 @@ def summarise(
         transferred: of fine-tuning; may be empty.
         shots: of few labels; may be empty.
         retrieved: of galleries; may be empty.
+        more: what analyses need beside them.
 
     Returns:
         A JSON-able dict: metric, chance, rows, folds, transfer, gains, shots, calibration, confusion,
-        per_class, detection, modalities, retrieval, verdict.
+        per_class, detection, modalities, retrieval, verdict, and those of ``analyses.KEYS``.
     """
     metric, retrieval = recipe.evaluation.metric, retrieval_scores(recipe.evaluation.retrieval, retrieved)
     if not judged:
-        unknown = (
-            "No recording is labelled, so nothing can be scored. The encoder was trained; see its curves and its map."
-        )
-        lists: dict[str, Any] = {name: [] for name in ("rows", "folds", "transfer", "gains", "shots")}
-        parts = ("chance", "calibration", "confusion", "per_class", "detection", "modalities")
-        empty: dict[str, Any] = {name: {} for name in parts}
-        told = retrieval.get("verdict", unknown)
-        return {"metric": metric, **lists, **empty, "retrieval": retrieval, "verdict": told}
-    detection, every = recipe.evaluation.detection, judged
-    judged, transferred, shots = (deciding(detection, side) for side in (judged, transferred, shots))
+        return _unlabelled(metric, retrieval)
+    detection, groups, every = recipe.evaluation.detection, recipe.evaluation.by_group, judged
+    by_row, transferred, shots = (deciding(detection, side) for side in (judged, transferred, shots))
+    found = analyse(recipe.evaluation, by_row, main_answer(recipe, by_row), more)
+    judged, transferred, shots = (group_deciding(groups, side) for side in (by_row, transferred, shots))
     rows = json_table(judged)
     folds = list(dict.fromkeys(result.fold for result in judged))
     per_fold = [rows] if len(folds) == 1 else [json_table([r for r in judged if r.fold == f]) for f in folds]
-    main = [r for r in judged if r.name == own_head(recipe)] or [r for r in judged if r.name == _first(recipe)]
+    main = main_answer(recipe, judged)
+    told = (verdict(metric, main, judged, rows), group_note(groups), retrieval.get("verdict"))
     return {
         "metric": metric,
         "chance": {name: score["chance"] for name, score in rows[0]["scores"].items()},
@@ -199,13 +226,30 @@ def summarise(
         "gains": _gains(recipe, transferred),
         "shots": _shots(recipe, shots),
         "calibration": _calibration(recipe, main),
-        "confusion": _confusion(main),
-        "per_class": per_class(main),
+        "confusion": confusion(main),
+        "per_class": per_class(main) | {"against_rest": against_rest(main, set_rate(recipe.evaluation.threshold))},
         "detection": detected(detection, every, main[0].name),
         "modalities": modality_scores(recipe, main, judged, rows),
         "retrieval": retrieval,
-        "verdict": " ".join(filter(None, [verdict(metric, main, judged, rows), retrieval.get("verdict")])),
+        "regression": {},
+        **found,
+        "verdict": " ".join(filter(None, told)),
     }
+
+
+def _unlabelled(metric: str, retrieval: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a run in which nothing is labelled."""
+    unknown = "No recording is labelled, so nothing can be scored. The encoder was trained; see its curves and its map."
+    lists: dict[str, Any] = {name: [] for name in ("rows", "folds", "transfer", "gains", "shots")}
+    parts = ("chance", "calibration", "confusion", "per_class", "detection", "modalities", "regression", *KEYS)
+    empty: dict[str, Any] = {name: {} for name in parts}
+    told = retrieval.get("verdict", unknown)
+    return {"metric": metric, **lists, **empty, "retrieval": retrieval, "verdict": told}
+
+
+def main_answer(recipe: Recipe, judged: Sequence[Result]) -> list[Result]:
+    """Results of the answer that decides: of the objective's own head where it has one, else the first evaluator."""
+    return [r for r in judged if r.name == own_head(recipe)] or [r for r in judged if r.name == _first(recipe)]
 
 
 def own_head(recipe: Recipe) -> str:
@@ -247,20 +291,9 @@ def _shots(recipe: Recipe, results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _calibration(recipe: Recipe, main: Sequence[Result]) -> dict[str, Any]:
-    """The reliability of the main answer, of two classes, if it is meant as a probability, which a distance is not.
-
-    What a bin of more classes would mean is another question.
-    """
+    """The reliability of the main answer, if it is meant as a probability, which a distance is not."""
     classes, evaluator = main[0].truth.classes, recipe.evaluation.evaluators[0]
-    if len(classes) != 2 or (main[0].name == _first(recipe) and evaluator.gives == "order"):
+    if main[0].name == _first(recipe) and evaluator.gives == "order":
         return {}
-    return {"name": main[0].name, "positive": classes[1], "bins": reliability(main)}
-
-
-def _confusion(main: Sequence[Result]) -> dict[str, Any]:
-    classes = list(main[0].truth.classes)
-    counts = [[0] * len(classes) for _ in classes]
-    for result in main:
-        for label, prediction in zip(result.truth.labels.tolist(), result.predictions.tolist(), strict=True):
-            counts[label][prediction] += 1
-    return {"evaluator": main[0].name, "classes": classes, "counts": counts}
+    positive = classes[1] if len(classes) == 2 else "the predicted class"
+    return {"name": main[0].name, "positive": positive, "bins": reliability(main)}

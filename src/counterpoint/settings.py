@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
 
+from counterpoint.averaging import EMA as EMA
+from counterpoint.patience import EarlyStopping as EarlyStopping
 from counterpoint.rates import Optimizer as Optimizer
 from counterpoint.rates import Part as Part
 
@@ -23,6 +25,10 @@ class Hardware:
         precision: of the arithmetic; on a CPU bf16 helps convolutions and hinders small transformers.
         compile: ``torch.compile`` of the model; pays on a GPU, not on a CPU.
         workers: loader processes; 0 reads in one prefetch thread, faster unless transforms are heavy.
+        deterministic: ``on`` allows only operations that give the same bits every time, and says which has no such
+            form; on a CPU runs repeat without it, on a GPU it costs speed.
+        recompute: ``on`` lets the repeated blocks of encoders and fusion compute twice instead of keeping what they
+            computed: less memory for about a third more time, the same gradients.
     """
 
     accelerator: str = "auto"
@@ -32,6 +38,8 @@ class Hardware:
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = "32-true"
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
     workers: int = 0
+    deterministic: Literal["off", "on"] = "off"
+    recompute: Literal["off", "on"] = "off"
 
 
 @dataclass(frozen=True)
@@ -42,31 +50,15 @@ class Checkpoints:
         every_n_steps: steps between saves, beside those after each validation; 0 for those alone.
         keep_last: newest checkpoints kept; a damaged one falls back to the one before.
         top_k: best checkpoints kept by ``monitor``.
-        monitor: a logged value that tells the best.
+        monitor: a logged value that tells the best; absent for the loss of the weights that are judged,
+            ``valid/ema/loss`` where ``trainer.ema`` judges its own and ``valid/loss`` otherwise.
         mode: whether small or large is good.
     """
 
     every_n_steps: int = 0
     keep_last: int = 2
     top_k: int = 1
-    monitor: str = "valid/loss"
-    mode: Literal["min", "max"] = "min"
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """Stop when a logged value has not improved.
-
-    Args:
-        monitor: the value.
-        patience: validations without improvement before the stop.
-        min_delta: smallest change that counts.
-        mode: whether small or large is good.
-    """
-
-    monitor: str = "valid/loss"
-    patience: int = 10
-    min_delta: float = 0.0
+    monitor: str | None = None
     mode: Literal["min", "max"] = "min"
 
 
@@ -156,6 +148,28 @@ class ClassBalanced(Batching):
             )
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class LengthGrouped(Batching):
+    """Rows of about one length together, and still at random, so that less of a batch is padding.
+
+    In every epoch the rows are shuffled and cut into pools, sorted by length within a pool and cut into batches, which
+    come in random order. Rows that are all of one length cannot be grouped.
+
+    Args:
+        pool: batches of a pool, at least 2; a larger one pads less, a smaller one leaves more to chance.
+    """
+
+    pool: int = 16
+
+    def __post_init__(self) -> None:
+        if self.pool < 2:
+            raise ValueError(f"LengthGrouped.pool is {self.pool}; it is at least 2, or nothing is grouped")
+
+    def check(self, batch_size: int) -> None:
+        """Take any size."""
+
+
 @dataclass(frozen=True)
 class Trainer:
     """How long and how to train.
@@ -169,6 +183,7 @@ class Trainer:
         hardware: devices and precision.
         checkpoints: what is saved.
         early_stopping: when to stop before the end; absent for never.
+        ema: a moving average of the weights, validated beside them; absent for none.
         monitor: what is written down.
         cache: folder in which features of frozen encoders are kept, so that each recording is decoded and encoded
             once; absent to run the encoders in every epoch. Recipes, folds and processes may share it.
@@ -183,6 +198,7 @@ class Trainer:
     hardware: Hardware = field(default_factory=Hardware)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     early_stopping: EarlyStopping | None = None
+    ema: EMA | None = None
     monitor: Monitor = field(default_factory=Monitor)
     cache: Path | None = None
     cache_dtype: Literal["float16", "float32"] = "float16"
@@ -192,6 +208,16 @@ class Trainer:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         self.batches.check(self.batch_size)
+
+    @property
+    def judged(self) -> Literal["ema", "raw"]:
+        """Which weights a run is about."""
+        return self.ema.judged if self.ema else "raw"
+
+    @property
+    def judged_loss(self) -> str:
+        """What the log calls the validated loss of these weights."""
+        return "valid/ema/loss" if self.judged == "ema" else "valid/loss"
 
 
 @dataclass(frozen=True)

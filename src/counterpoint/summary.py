@@ -89,6 +89,14 @@ def size(*modules: nn.Module | nn.Parameter) -> Size:
     )
 
 
+def weigh(model: Model, objective: Objective, settings: Optimizer) -> dict[str, int]:
+    """What a model weighs, for the card of its run: numbers in model and objective, those trained of all, bytes."""
+    freeze(model, objective, settings.parts)
+    whole = size(model, objective)
+    sides = {"model": size(model).weights, "objective": size(objective).weights}
+    return sides | {"trained": whole.trained, "bytes": whole.bytes}
+
+
 def in_words(count: int) -> str:
     """A number as one says it: ``516.2 million``."""
     for least, word in ((10**9, "billion"), (10**6, "million"), (10**3, "thousand")):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from counterpoint import rates
+from counterpoint.averaging import Average
 from counterpoint.checkpoint import rng_state, set_rng_state
 from counterpoint.fusion import NothingPresentError
 from counterpoint.log import Record
+from counterpoint.meter import Meter
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
+from counterpoint.patience import Lowering
 from counterpoint.settings import Optimizer
 from counterpoint.types import Batch, Loss
 
@@ -31,6 +34,8 @@ class Task(LightningModule):
     Attributes:
         history: the rows of the log so far; part of every checkpoint.
         position: batches of the training stream already consumed; where a resumed run goes on.
+        average: of the weights, where one is kept; ``fit`` sets it.
+        lowering: what plateaus made of the rates.
     """
 
     def __init__(
@@ -65,8 +70,10 @@ class Task(LightningModule):
         self.names = tuple(names)
         self.history: list[Record] = []
         self.position = 0
-        self._meter = _Meter()
-        self._valid = _Meter()
+        self.average: Average | None = None
+        self.lowering = Lowering(optimizer.lowered)
+        self._meter = Meter()
+        self._valid = {"valid": Meter(), "valid/ema": Meter()}
         self._unchecked: tuple[Tensor, Tensor] | None = None
         self._last: dict[str, Tensor] = {}
         self._norm = math.nan
@@ -141,6 +148,8 @@ class Task(LightningModule):
         The keeper calls this before it saves: Lightning's own hook of a module comes after those of callbacks, and
         a state saved in between would be one batch behind.
         """
+        if self.average is not None:
+            self.average.update(self.global_step)
         self.position = batch_idx + 1
         if self.position % self.log_every == 0:
             self._flush()
@@ -154,7 +163,7 @@ class Task(LightningModule):
         record |= {f"train/{name}": value for name, value in self._meter.drain().items()}
         record |= {f"train/{name}": float(value) for name, value in self._last.items()}
         record["train/grad_norm"] = self._norm
-        record |= rates.rates(self.settings, self.total_steps, self.global_step)
+        record |= rates.rates(self.settings, self.total_steps, self.global_step, self.lowering.factor)
         record["time/batches_per_second"] = self.log_every / elapsed
         record["time/wait_share"] = self._waited / elapsed
         self._waited, self._flushed, self._norm = 0.0, now, math.nan
@@ -167,18 +176,29 @@ class Task(LightningModule):
             tracker.log_metrics({k: v for k, v in record.items() if k != "step"}, step=int(record["step"]))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score a batch of the validation split."""
+        """Score a batch of the validation split, with the averaged weights too where there are any."""
+        if self.average is not None:
+            with self.average.worn():
+                self._score(batch, "valid/ema")
+        self._score(batch, "valid")
+
+    def _score(self, batch: Batch, place: str) -> None:
         loss, encoded = self.loss(batch)
-        self._valid.add(loss.logs | self.objective.diagnose(encoded, batch))
+        self._valid[place].add(loss.logs | self.objective.diagnose(encoded, batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Write the mean over the validation split, the same on every rank."""
-        means = {
-            name: float(self.trainer.strategy.reduce(torch.tensor(value), reduce_op="mean"))
-            for name, value in self._valid.drain().items()
-        }
+        """Write the mean over the validation split, the same on every rank, and lower the rates where it stalls."""
         record: Record = {"step": float(self.global_step), "batch": float(self.position)}
-        self.write(record | {f"valid/{name}": value for name, value in means.items()})
+        for place, meter in self._valid.items():
+            for name, value in meter.drain().items():
+                mean = self.trainer.strategy.reduce(torch.tensor(value), reduce_op="mean")
+                record[f"{place}/{name}"] = float(mean)
+        self.write(record)
+        before = self.lowering.factor
+        self.lowering.see(record)
+        if self.lowering.factor != before:
+            scheduler = cast(torch.optim.lr_scheduler.LambdaLR, self.lr_schedulers())
+            rates.lower(self.trainer.optimizers[0], scheduler)
         self._clock = time.perf_counter()
 
     def configure_optimizers(self) -> Any:
@@ -187,8 +207,11 @@ class Task(LightningModule):
         # A fused step unscales by itself, which Lightning does not allow with gradient clipping under mixed precision.
         fused = not str(self.trainer.precision).endswith("-mixed")
         optimizer = torch.optim.AdamW(groups, betas=self.settings.betas, fused=fused)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [self._lowered(factor) for factor in schedules])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _lowered(self, factor: Callable[[int], float]) -> Callable[[int], float]:
+        return lambda step: factor(step) * self.lowering.factor
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know: position, log, and the generators of every rank."""
@@ -201,6 +224,8 @@ class Task(LightningModule):
             "history": self.history,
             "meter": self._meter.state() | {"norm": self._norm},
             "rng": states,
+            "ema": self.average and self.average.state(),
+            "lowering": self.lowering.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -211,10 +236,15 @@ class Task(LightningModule):
         self._meter.restore(state["meter"])
         self._norm = state["meter"]["norm"]
         self._rng = state["rng"]
+        self.lowering.restore(state["lowering"])
+        if self.average is not None:
+            self.average.restore(state["ema"])
 
     def on_train_start(self) -> None:
         """Restore the generators last, so that nothing draws from them between here and the first step."""
         self._clock = self._flushed = time.perf_counter()
+        if self.average is not None:
+            self.average.begin(self)
         if self.position:
             if len(self._rng) != self.trainer.world_size:
                 raise ValueError(
@@ -222,35 +252,3 @@ class Task(LightningModule):
                     f"{self.trainer.world_size}; resume with the same number of devices"
                 )
             set_rng_state(self._rng[self.global_rank])
-
-
-class _Meter:
-    """Running sums of scalars in one tensor, so that a step costs one addition and no synchronisation."""
-
-    def __init__(self) -> None:
-        self.names: tuple[str, ...] = ()
-        self.sums: Tensor | None = None
-        self.count = 0
-
-    def add(self, logs: dict[str, Tensor]) -> None:
-        values = torch.stack([value.detach().float().to(_device_of(logs)) for value in logs.values()])
-        self.names = tuple(logs)
-        self.sums = values if self.sums is None else self.sums + values
-        self.count += 1
-
-    def drain(self) -> dict[str, float]:
-        if self.sums is None:
-            return {}
-        means = (self.sums / self.count).tolist()
-        self.sums, self.count = None, 0
-        return dict(zip(self.names, means, strict=True))
-
-    def state(self) -> dict[str, Any]:
-        return {"names": list(self.names), "sums": self.sums, "count": self.count}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.names, self.sums, self.count = tuple(state["names"]), state["sums"], state["count"]
-
-
-def _device_of(logs: dict[str, Tensor]) -> torch.device:
-    return next(iter(logs.values())).device

@@ -128,6 +128,7 @@ class Batch(NamedTuple):
         groups: (B,) int64, what never stands on both sides of a split: a bearing, a patient, a plate.
         domains: (B,) int64, the operating condition: a load, a site.
         ids: (B,) int64 row of the recording in the data's table.
+        targets: (B,) float32 number to be predicted, NaN where unknown; None where the data have none.
     """
 
     views: list[dict[str, Modality]]
@@ -135,6 +136,7 @@ class Batch(NamedTuple):
     groups: Tensor
     domains: Tensor
     ids: Tensor
+    targets: Tensor | None = None
 
 
 class Latent(NamedTuple):
@@ -271,12 +273,14 @@ class ObjectiveSpec(NamedTuple):
         latents: width of the latent variable of every modality, 0 where its encoder has none.
         classes: names of the classes, in the order of their indices; empty when nothing is labelled.
         specs: what the data say of each modality.
+        target: name of the number to be predicted; "" where the data have none.
     """
 
     dims: dict[str, int]
     latents: dict[str, int]
     classes: tuple[str, ...]
     specs: dict[str, Spec]
+    target: str = ""
 
 
 class Estimate(NamedTuple):

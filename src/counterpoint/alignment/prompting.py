@@ -11,7 +11,7 @@ from counterpoint.alignment.outputs import outputs, similarity_of, text_pair, to
 from counterpoint.data.base import Data, SplitName
 from counterpoint.embed import Subset
 from counterpoint.evaluate.embeddings import Truth
-from counterpoint.evaluate.results import Result
+from counterpoint.evaluate.results import Result, save_results
 from counterpoint.evaluate.zero_shot import ZERO_SHOT
 from counterpoint.model import Model
 from counterpoint.objectives import Objective
@@ -89,4 +89,6 @@ def judge_zero_shot(recipe: Recipe, data: Data, fold: str, seed: int, cell: Path
         scores = similarity_of(objective)(*ordered).double().cpu().numpy()
     probabilities = settings.probabilities(scores.T if text_first else scores, owners, len(data.classes))
     truth = Truth(rows.labels, rows.groups, rows.domains, rows.ids, data.classes)
-    return [Result(ZERO_SHOT, "model", probabilities, truth, (), fold, seed)]
+    results = [Result(ZERO_SHOT, "model", probabilities, truth, (), fold, seed)]
+    save_results(cell / "zero_shot.parquet", results)
+    return results

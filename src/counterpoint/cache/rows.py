@@ -38,6 +38,7 @@ class CachedRows(Rows):
         self._bare = rows.without([column.name for column in columns])
         self.labels, self.groups, self.domains = rows.labels, rows.groups, rows.domains
         self.ids, self.metadata = rows.ids, rows.metadata
+        self.lengths, self.targets = rows.lengths, rows.targets
         self.rebuilt = 0
 
     def __getitems__(self, draws: list[Draw]) -> Batch:

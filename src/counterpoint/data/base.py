@@ -8,7 +8,9 @@ from copy import copy
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from counterpoint.data.splits import Fold
@@ -39,6 +41,9 @@ class Rows(Dataset[Batch], ABC):
         ids: (n,) row of the recording in the data's table.
         metadata: (n, m) float; all that is known of a row without its signal (rate, length, columns a user
             names); NaN where unknown. Feeds the metadata-only baseline.
+        lengths: (n,) how long each row is, in what its batch is padded by: frames, sets, scans; None where all rows
+            are of one length.
+        targets: (n,) number to be predicted, NaN where unknown; None where the data have none.
     """
 
     labels: Int
@@ -46,6 +51,8 @@ class Rows(Dataset[Batch], ABC):
     domains: Int
     ids: Int
     metadata: NDArray[np.float64]
+    lengths: Int | None = None
+    targets: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,6 +60,10 @@ class Rows(Dataset[Batch], ABC):
     @abstractmethod
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Read one batch. Called by ``DataLoader`` with what the batch sampler yields."""
+
+    def targets_of(self, rows: Int) -> Tensor | None:
+        """(B,) float32 targets of some rows, as a batch holds them; None where the data have none."""
+        return None if self.targets is None else torch.from_numpy(self.targets[rows].astype(np.float32))
 
     def content(self, modality: str) -> list[str]:
         """A digest a row of all that decides its tensor of one modality: bytes of the source and preprocessing.
@@ -99,12 +110,14 @@ class Data(ABC):
         classes: names of the classes, in the order of their indices; empty when nothing is labelled.
         folds: names of the train/valid/test divisions, at least one.
         names: recording id by row of the table.
+        target: name of the number to be predicted; "" where there is none.
     """
 
     specs: dict[str, Spec]
     classes: tuple[str, ...]
     folds: tuple[str, ...]
     names: tuple[str, ...]
+    target: str = ""
     _folds: dict[str, Fold]
     _left: Int | None = None
     """Rows of the table that ``only`` left, of a copy it made."""

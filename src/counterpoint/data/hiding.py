@@ -71,6 +71,7 @@ class Hidden(Rows):
         self.rows, self.modalities = rows, tuple(modalities)
         self.labels, self.groups, self.domains = rows.labels, rows.groups, rows.domains
         self.ids, self.metadata = rows.ids, rows.metadata
+        self.lengths, self.targets = rows.lengths, rows.targets
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Read the rows and hide.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,19 @@ class Labelling(NamedTuple):
         groups: (n,) index of the group.
         domains: (n,) index of the domain, 0 where there is none.
         metadata: (n, m) what is known without the signal.
+        targets: (n,) number to be predicted, NaN where unknown; None where there is none.
     """
 
     labels: Int
     groups: Int
     domains: Int
     metadata: NDArray[np.float64]
+    targets: NDArray[np.float64] | None = None
+
+    @property
+    def alike(self) -> NDArray[Any]:
+        """(n,) what a split keeps alike in its parts: labels, or targets where nothing is labelled."""
+        return self.labels if self.targets is None or (self.labels >= 0).any() else self.targets
 
 
 def ordered(values: Sequence[str]) -> tuple[str, ...]:
@@ -60,6 +67,24 @@ def measured(name: str, column: Sequence[Value | None]) -> NDArray[np.float64]:
         raise ValueError(f"columns.metadata: {name!r} has {len(values)} different texts; at most {_ONE_HOT}")
     one_hot: NDArray[np.float64] = (np.array(cells)[:, None] == np.array(values)[None, :]).astype(np.float64)
     return one_hot
+
+
+def target_numbers(column: Sequence[Value | None], place: Callable[[int], str]) -> NDArray[np.float64]:
+    """(n,) the numbers of a column to be predicted, NaN where it is empty.
+
+    Args:
+        column: as read.
+        place: file, row and column of a cell, for messages.
+
+    Raises:
+        ValueError: if a cell is no finite number.
+    """
+    found = np.full(len(column), np.nan)
+    for row, cell in enumerate(map(text, column)):
+        if cell and not np.isfinite(_number(cell)):
+            raise ValueError(f"{place(row)}: {cell!r} is no finite number (columns.target)")
+        found[row] = _number(cell or "nan")
+    return found
 
 
 def _number(cell: str) -> float:

@@ -6,6 +6,7 @@ Windows or recordings of one group on both sides of a split let a model score by
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +16,13 @@ from typing import Any, Literal, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.keys import Int, derive, uniforms
+from counterpoint.data.dealing import cut_valid, deal, strata
+from counterpoint.keys import Int
 
 Value = str | int | float
 Columns = Mapping[str, Sequence[Value | None]]
 Sharing = Literal["refuse", "report"]
 Names = NDArray[np.str_]
-_TIE = 21
 
 
 class Fold(NamedTuple):
@@ -47,13 +48,14 @@ class Split(ABC):
     """Base of all ways to divide the rows of a table."""
 
     @abstractmethod
-    def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
+    def divide(self, columns: Columns, groups: NDArray[Any], labels: NDArray[Any]) -> dict[str, Fold]:
         """Divide n rows.
 
         Args:
             columns: cells of the table, (n,) each.
             groups: (n,) names of the groups, or their indices.
-            labels: (n,) class index or ``UNLABELLED``; only used to make the parts alike.
+            labels: (n,) class index or ``UNLABELLED``, or a continuous target, NaN where none is known; only used to
+                make the parts alike.
 
         Returns:
             Name of the fold -> its parts, which share no row and, unless the split may, no group.
@@ -82,9 +84,9 @@ class ByGroup(Split):
         if not (self.test > 0 and self.valid >= 0 and self.test + self.valid < 1):
             raise ValueError(f"ByGroup: test={self.test} and valid={self.valid} must leave a share to train on")
 
-    def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
+    def divide(self, columns: Columns, groups: NDArray[Any], labels: NDArray[Any]) -> dict[str, Fold]:
         """One fold, ``main``."""
-        part = _deal(groups, labels, [1 - self.test - self.valid, self.valid, self.test], self.seed)
+        part = deal(groups, labels, [1 - self.test - self.valid, self.valid, self.test], self.seed)
         fold = Fold(*(np.flatnonzero(part == number) for number in range(3)))
         return {"main": _checked("ByGroup", fold, groups, "refuse", self.valid)}
 
@@ -119,14 +121,14 @@ class ByValue(Split):
             raise ValueError(f"ByValue: {self.column} {', '.join(sorted(both))} is in both train and test")
         _check_valid("ByValue", self.valid)
 
-    def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
+    def divide(self, columns: Columns, groups: NDArray[Any], labels: NDArray[Any]) -> dict[str, Fold]:
         """One fold, ``main``."""
         cells = _cells("ByValue", columns, self.column)
         for side in (self.train, self.test):
             _check_values("ByValue", self.column, cells, [text(value) for value in side])
         known = np.flatnonzero(np.isin(cells, [text(value) for value in self.train]))
         test = np.flatnonzero(np.isin(cells, [text(value) for value in self.test]))
-        train, valid = _cut_valid(known, groups, labels, self.valid, self.seed)
+        train, valid = cut_valid(known, groups, labels, self.valid, self.seed)
         return {"main": _checked("ByValue", Fold(train, valid, test), groups, self.shared_groups, self.valid)}
 
 
@@ -152,14 +154,14 @@ class LeaveOut(Split):
     def __post_init__(self) -> None:
         _check_valid("LeaveOut", self.valid)
 
-    def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
+    def divide(self, columns: Columns, groups: NDArray[Any], labels: NDArray[Any]) -> dict[str, Fold]:
         """Folds named ``column=value``. Rows whose cell is empty are always trained on."""
         cells = _cells("LeaveOut", columns, self.column)
         values = [text(value) for value in self.values] or sorted(set(cells.tolist()) - {""})
         _check_values("LeaveOut", self.column, cells, values)
         folds = {}
         for value in values:
-            train, valid = _cut_valid(np.flatnonzero(cells != value), groups, labels, self.valid, self.seed)
+            train, valid = cut_valid(np.flatnonzero(cells != value), groups, labels, self.valid, self.seed)
             fold = Fold(train, valid, np.flatnonzero(cells == value))
             name = f"{self.column}={value}"
             folds[name] = _checked(f"LeaveOut, fold {name}", fold, groups, self.shared_groups, self.valid)
@@ -186,7 +188,7 @@ class ByColumn(Split):
     def __post_init__(self) -> None:
         _check_valid("ByColumn", self.valid)
 
-    def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
+    def divide(self, columns: Columns, groups: NDArray[Any], labels: NDArray[Any]) -> dict[str, Fold]:
         """One fold, ``main``."""
         cells = np.char.lower(_cells("ByColumn", columns, self.column))
         others = sorted(set(cells.tolist()) - {"train", "valid", "test", ""})
@@ -194,34 +196,46 @@ class ByColumn(Split):
             raise ValueError(f"ByColumn: {self.column} holds {others[0]!r}; it may hold train, valid, test")
         train, valid, test = (np.flatnonzero(cells == name) for name in ("train", "valid", "test"))
         if not len(valid):
-            train, valid = _cut_valid(train, groups, labels, self.valid, self.seed)
+            train, valid = cut_valid(train, groups, labels, self.valid, self.seed)
         return {"main": _checked("ByColumn", Fold(train, valid, test), groups, self.shared_groups, self.valid)}
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class GroupedKFold(Split):
-    """Whole groups in k parts with about equal shares of the classes (``StratifiedGroupKFold`` of scikit-learn).
+    """Whole groups in parts with about equal shares of the classes (``StratifiedGroupKFold`` of scikit-learn).
+
+    Each part is tested on once. Of a continuous target the quarters take the place of classes; rows without a label are
+    shared out evenly, and so are all rows where no class has a row for every part.
 
     Args:
-        k: how many parts.
+        folds: how many parts.
         valid: share of the training rows to choose by, whole groups; 0 for none.
         seed: decides which groups.
     """
 
-    k: int = 5
+    folds: int = 5
     valid: float = 0.0
     seed: int = 0
 
-    def folds(self, columns: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
-        """Folds named ``part=1`` to ``part=k``."""
+    def divide(self, columns: Columns, groups: NDArray[Any], labels: NDArray[Any]) -> dict[str, Fold]:
+        """Folds named ``part=1`` to ``part=N``."""
         from sklearn.model_selection import StratifiedGroupKFold
 
         _check_valid("GroupedKFold", self.valid)
-        if not 2 <= self.k <= len(np.unique(groups)):
-            raise ValueError(f"GroupedKFold: k is {self.k}, from 2 to the {len(np.unique(groups))} groups there are")
-        parts = StratifiedGroupKFold(self.k, shuffle=True, random_state=self.seed).split(labels, labels, groups)
-        cuts = ((*_cut_valid(rest, groups, labels, self.valid, self.seed), test) for rest, test in parts)
+        if not 2 <= self.folds <= len(np.unique(groups)):
+            raise ValueError(
+                f"GroupedKFold: folds is {self.folds}, from 2 to the {len(np.unique(groups))} groups there are"
+            )
+        alike = strata(labels)
+        if np.unique(alike, return_counts=True)[1].max() < self.folds:
+            alike = np.zeros(len(alike), dtype=np.int64)
+        with warnings.catch_warnings():
+            # A class of fewer rows than parts is shared out as far as it goes.
+            warnings.filterwarnings("ignore", message="The least populated class")
+            splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
+            parts = list(splitter.split(alike, alike, groups))
+        cuts = ((*cut_valid(rest, groups, labels, self.valid, self.seed), test) for rest, test in parts)
         checked = (_checked("GroupedKFold", Fold(*cut), groups, "refuse", self.valid) for cut in cuts)
         return {f"part={number}": fold for number, fold in enumerate(checked, start=1)}
 
@@ -242,43 +256,6 @@ def _check_values(name: str, column: str, cells: Names, values: list[str]) -> No
     for value in values:
         if value not in known:
             raise ValueError(f"{name}: {column} is never {value!r}; it is one of {', '.join(known)}")
-
-
-def _cut_valid(rows: Int, groups: NDArray[Any], labels: Int, share: float, seed: int) -> tuple[Int, Int]:
-    """Divide rows into train and valid by group."""
-    if not share or not len(rows):
-        return rows, rows[:0]
-    part = _deal(groups[rows], labels[rows], [1 - share, share], seed)
-    return rows[part == 0], rows[part == 1]
-
-
-def _deal(groups: NDArray[Any], labels: Int, shares: list[float], seed: int) -> Int:
-    """Part (n,) of every row. Groups go one by one where they are missed most, the large ones first.
-
-    What a part lacks of a class is measured against its share of that class; a group goes to the part where
-    it lowers the summed squared lack most, each class weighing the same. Groups of about one size (within a
-    factor of two) come in random order. A part that gets nothing is given the smallest group of the largest.
-    """
-    names, group = np.unique(groups, return_inverse=True)
-    _, label = np.unique(labels, return_inverse=True)
-    table = np.zeros((len(names), int(label.max(initial=0)) + 1))
-    np.add.at(table, (group, label), 1.0)
-    sizes, wanted = table.sum(1), np.outer(shares, table.sum(0))
-    weight = 1 / table.sum(0) ** 2
-    random = uniforms(derive(np.arange(len(names)), _TIE + (seed << 8)), 1)[:, 0]
-    part = np.zeros(len(names), dtype=np.int64)
-    allowed = np.flatnonzero(shares)
-    for number in np.lexsort((random, -np.floor(np.log2(sizes)))):
-        gain = ((2 * wanted * table[number] - table[number] ** 2) * weight).sum(1)[allowed]
-        # The last of equals: with two groups, one is to be left for testing.
-        part[number] = allowed[np.flatnonzero(gain >= gain.max() - 1e-9)[-1]]
-        wanted[part[number]] -= table[number]
-    for empty in np.setdiff1d(allowed, part):
-        largest = np.flatnonzero(part == np.bincount(part).argmax())
-        if len(largest) > 1:
-            part[largest[sizes[largest].argmin()]] = empty
-    dealt: Int = part[group]
-    return dealt
 
 
 def _checked(name: str, fold: Fold, groups: NDArray[Any], sharing: Sharing, valid: float = 0.0) -> Fold:

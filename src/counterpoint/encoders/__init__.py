@@ -12,9 +12,12 @@ from counterpoint.encoders import (
     pretrained,
     radar,
     resnet,
+    scan_pooling,
     sensor,
     set_sequence,
     sets,
+    spectral,
+    table,
     variables,
 )
 
@@ -30,8 +33,11 @@ __all__ = [
     "pretrained",
     "radar",
     "resnet",
+    "scan_pooling",
     "sensor",
     "set_sequence",
     "sets",
+    "spectral",
+    "table",
     "variables",
 ]

@@ -195,7 +195,9 @@ def frames(signal: Signal, size: int, stride: int) -> Signal:
     rows, length, channels = signal.values.shape
     count = frame_count(length, size, stride)
     missing = (count - 1) * stride + size - length
-    values = F.pad(signal.values, (0, 0, 0, missing)) if missing else signal.values
+    # In a graph the length is a symbol, of which nothing may be asked.
+    pad = torch.compiler.is_exporting() or missing
+    values = F.pad(signal.values, (0, 0, 0, missing)) if pad else signal.values
     if stride == size:
         cut = values.reshape(rows, count, size * channels)
     else:

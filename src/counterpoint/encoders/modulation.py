@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.encoders.frontend import Frontend, checked, zeroed
@@ -64,8 +65,10 @@ class ModulationSpectrum(Frontend):
     def _spectrum(self, values: Tensor) -> Tensor:
         """(B, C, L) to (B, C, bands, rates), before standardisation."""
         lines = torch.fft.rfft(values)[..., 1 : self.width * self.bands + 1]
-        pieces = lines.unfold(-1, self.width, self.width // 2)[..., : 2 * self.bands - 1, :]
-        envelope = torch.fft.ifft(pieces, n=2 * self.width).abs()
+        # Cut and filled up as real numbers: exporters know no slices of complex ones.
+        parts = torch.view_as_real(lines).unfold(-2, self.width, self.width // 2)[..., : 2 * self.bands - 1, :, :]
+        pieces = torch.view_as_complex(F.pad(parts.transpose(-1, -2), (0, 0, 0, self.width)).contiguous())
+        envelope = torch.fft.ifft(pieces).abs()
         level = (envelope / (envelope.mean(-1, keepdim=True) + 1e-9) + QUIET).log()
         level = level - level.mean(-1, keepdim=True)
         taper = torch.hann_window(2 * self.width, periodic=False, dtype=values.dtype, device=values.device)
@@ -123,7 +126,7 @@ def _whole(signal: Signal, spec: SignalSpec, elements: int, name: str) -> tuple[
     """
     signal = checked(signal, spec)
     values, mask = signal.values, signal.mask
-    partly = mask is not None and bool((mask.any(1) & ~mask.all(1)).any())
+    partly = mask is not None and not torch.compiler.is_exporting() and bool((mask.any(1) & ~mask.all(1)).any())
     if partly or values.shape[1] != spec.length:
         what = "rows that are partly padding" if partly else f"{values.shape[1]} samples"
         raise ValueError(

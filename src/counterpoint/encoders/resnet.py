@@ -136,7 +136,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None:
             return super().forward(values)
-        grouped = values.view(len(values), self.num_groups, -1, values.shape[2])
+        grouped = values.view(values.shape[0], self.num_groups, -1, values.shape[2])
         real = mask[:, None, None, :].to(values.dtype)
         count = (real.sum(3, keepdim=True) * grouped.shape[2]).clamp_min(1.0)
         centred = grouped - (grouped * real).sum((2, 3), keepdim=True) / count
@@ -157,4 +157,4 @@ def shrunk(mask: Tensor | None, stride: int) -> Tensor | None:
     """(B, ceil(L / stride)): True where one of ``stride`` neighbours is real."""
     if mask is None or stride == 1:
         return mask
-    return F.pad(mask, (0, -mask.shape[1] % stride)).view(len(mask), -1, stride).any(2)
+    return F.pad(mask, (0, -mask.shape[1] % stride)).view(mask.shape[0], -1, stride).any(2)

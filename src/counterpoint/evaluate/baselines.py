@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -14,7 +14,17 @@ from counterpoint.evaluate.detection import Detection
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.evaluate.event_features import event_statistics, last_values
 from counterpoint.evaluate.features import RandomKernels, summary_statistics
-from counterpoint.evaluate.hand_sets import MAP, SHORTEST, of_maps, of_pictures, of_vectors, of_windows
+from counterpoint.evaluate.hand_sets import (
+    MAP,
+    SHORTEST,
+    column_medians,
+    of_maps,
+    of_pictures,
+    of_spectra,
+    of_table,
+    of_vectors,
+    of_windows,
+)
 from counterpoint.evaluate.intervals import Float
 from counterpoint.evaluate.novelty import NormalDistance
 from counterpoint.evaluate.probes import (
@@ -27,7 +37,20 @@ from counterpoint.evaluate.probes import (
     standardise,
 )
 from counterpoint.evaluate.results import Result
-from counterpoint.types import Batch, Events, EventSpec, Images, Modality, Signal, Spec
+from counterpoint.evaluate.spectral_baselines import SPECTRA, TABLE, spectral_answers
+from counterpoint.types import (
+    Batch,
+    Events,
+    EventSpec,
+    Images,
+    Modality,
+    Signal,
+    Spec,
+    Spectra,
+    SpectraSpec,
+    Table,
+    TableSpec,
+)
 
 SUMMARY, KERNELS, LAST = "summary statistics", "random kernels", "last values"
 """Names of the feature sets."""
@@ -41,12 +64,15 @@ class HandFeatures:
     Args:
         metadata: (N, M), NaN where unknown; M may be 0.
         sets: hand features by name. ``SUMMARY`` always: band powers, envelope spectrum and moments of signals, six
-            numbers a variable of events. ``KERNELS`` where there are signals, ``LAST`` where there are events. Those
-            of several modalities stand side by side.
+            numbers a variable of events, the mean scan of spectra, the columns of tables. ``KERNELS`` where there are
+            signals, ``LAST`` events, ``SPECTRA`` spectra, ``TABLE`` tables. Those of several modalities stand side by
+            side.
+        medians: of the columns of each set that have gaps, which they were filled with.
     """
 
     metadata: NDArray[np.float64]
     sets: dict[str, Embeddings]
+    medians: dict[str, Float] = field(default_factory=dict)
 
 
 def hand_features(
@@ -57,6 +83,7 @@ def hand_features(
     classes: tuple[str, ...],
     names: tuple[str, ...],
     kernels: RandomKernels = _KERNELS,
+    medians: Mapping[str, Float] | None = None,
 ) -> HandFeatures:
     """Features of all rows of a split, a batch in memory at a time.
 
@@ -67,10 +94,11 @@ def hand_features(
         classes: names of the classes.
         names: of the recordings by id.
         kernels: the random kernels, the same for every split.
+        medians: of the training rows, which fill what is unknown of spectra and tables; None to take those of the rows.
 
     Raises:
         ValueError: the batches are not those of the rows in order, a signal is padded or not finite, or an event
-            is not finite.
+            or a scan is not finite.
     """
     found: dict[str, list[Float]] = {}
     ids: list[NDArray[np.int64]] = []
@@ -79,12 +107,17 @@ def hand_features(
             found.setdefault(name, []).append(values)
         ids.append(batch.ids.cpu().numpy())
     _check_order(ids, rows)
+    whole = {name: np.concatenate(features) for name, features in found.items()}
+    if medians is None:
+        gaps = any(isinstance(spec, SpectraSpec | TableSpec) for spec in specs.values())
+        medians = {name: column_medians(values) for name, values in whole.items() if gaps}
 
-    def embedded(features: list[Float]) -> Embeddings:
-        values = np.concatenate(features).astype(np.float32)
-        return Embeddings(values, rows.labels, rows.groups, rows.domains, rows.ids, classes, names)
+    def embedded(name: str, values: Float) -> Embeddings:
+        filled = np.where(np.isnan(values), medians[name], values) if name in medians else values
+        columns = (rows.labels, rows.groups, rows.domains, rows.ids)
+        return Embeddings(filled.astype(np.float32), *columns, classes, names)
 
-    return HandFeatures(rows.metadata, {name: embedded(features) for name, features in found.items()})
+    return HandFeatures(rows.metadata, {name: embedded(name, values) for name, values in whole.items()}, dict(medians))
 
 
 def _features(view: Mapping[str, Modality], specs: Mapping[str, Spec], kernels: RandomKernels) -> dict[str, Float]:
@@ -98,6 +131,11 @@ def _features(view: Mapping[str, Modality], specs: Mapping[str, Spec], kernels: 
                 SUMMARY: event_statistics(values, spec, modality),
                 LAST: last_values(values, spec, modality),
             }
+        elif isinstance(values, Spectra):
+            own = dict.fromkeys((SUMMARY, SPECTRA), of_spectra(values, modality))
+        elif isinstance(values, Table):
+            assert isinstance(spec, TableSpec)
+            own = dict.fromkeys((SUMMARY, TABLE), of_table(values, spec))
         else:
             own = _regular(values, modality, kernels)
         for name, features in own.items():
@@ -174,7 +212,8 @@ def baselines(
     """Score every simple answer on one fold.
 
     Majority class; metadata alone (left out where there are no columns); summary statistics; for signals also random
-    kernels, for events also the last value of each variable alone. Where defects are to be detected, also the distance
+    kernels, for events also the last value of each variable alone; for spectra and tables what their fields answer
+    with. Where defects are to be detected, also the distance
     to the normal training rows by summary statistics and by metadata.
 
     Args:
@@ -190,12 +229,13 @@ def baselines(
     sides = {name: (train.sets[name], test.sets[name]) for name in train.sets}
     answers: list[tuple[str, Evaluator, Embeddings, Embeddings]] = [("majority class", Majority(), *sides[SUMMARY])]
     if train.metadata.shape[1]:
-        known = _metadata(train, test)
+        known = metadata_sides(train, test)
         answers += [
             ("metadata, logistic regression", LinearProbe(), *known),
             ("metadata, shallow tree", ShallowTree(), *known),
         ]
     answers += [(f"{name}, {probe.name}", probe, *sides[name]) for name, probe in simple_probes(train, seed)]
+    answers += spectral_answers(train.sets, test.sets, seed)
     if detection is not None:
         answers += _distances(train, test, detection)
     return [
@@ -213,13 +253,17 @@ def _distances(
         (f"{SUMMARY}, {distance.name}", distance, train.sets[SUMMARY], test.sets[SUMMARY])
     ]
     if train.metadata.shape[1]:
-        answers.append((f"metadata, {distance.name}", distance, *_metadata(train, test)))
+        answers.append((f"metadata, {distance.name}", distance, *metadata_sides(train, test)))
     return answers
 
 
 def simple_probes(features: HandFeatures, seed: int) -> list[tuple[str, Evaluator]]:
     """Which evaluators stand on which feature set, by what the modalities are."""
     linear = hand_probe(features)
+    own = sum(features.sets[name].values.shape[1] for name in (SPECTRA, TABLE) if name in features.sets)
+    if features.sets[SUMMARY].values.shape[1] == own:
+        # Spectra and tables alone, which have answers of their own.
+        return []
     probes: list[tuple[str, Evaluator]] = [(LAST, linear)] if LAST in features.sets else []
     probes.append((SUMMARY, linear))
     if KERNELS in features.sets or LAST not in features.sets:
@@ -241,12 +285,9 @@ def hand_probe(features: HandFeatures) -> LinearProbe:
     return LinearProbe(C=0.01) if LAST in features.sets else LinearProbe()
 
 
-def _metadata(train: HandFeatures, test: HandFeatures) -> tuple[Embeddings, Embeddings]:
+def metadata_sides(train: HandFeatures, test: HandFeatures) -> tuple[Embeddings, Embeddings]:
     """Metadata as embeddings: scaled by train, gaps filled with its medians and marked by a column each."""
-    known = np.isfinite(train.metadata)
-    filled = [
-        np.median(column[real]) if real.any() else 0.0 for column, real in zip(train.metadata.T, known.T, strict=True)
-    ]
+    filled = column_medians(train.metadata)
     columns = [np.where(np.isfinite(side.metadata), side.metadata, filled) for side in (train, test)]
     fitted, scored = standardise(columns[0], columns[1])
     return _with(train, fitted), _with(test, scored)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoint.evaluate.intervals import Float, Int, Statistic, bootstrap
-from counterpoint.evaluate.metrics import BINS, equal_mass_bins
+from counterpoint.evaluate.metrics import BINS, confidence, equal_mass_bins
 from counterpoint.evaluate.ranking import divide
 from counterpoint.evaluate.results import Result, known
 
@@ -27,17 +27,20 @@ class Bin(TypedDict):
 def reliability(results: Sequence[Result], *, resamples: int = 1000, seed: int = 0) -> list[Bin]:
     """Ten bins of equally many rows by the probability of the positive class, the least probable first.
 
+    Of more than two classes it is the probability of the predicted class, which comes true where that class is right.
+
     Rows of all folds and seeds are pooled; a row under several seeds counts as often, and its group is drawn for all
     of them at once. Fewer bins where many probabilities are equal. Where every row of a bin agrees, resampling has no
     width, and the exact bound of as many independent groups stands in its place (Clopper and Pearson 1934).
 
     Args:
-        results: of one answer, two classes.
+        results: of one answer.
         resamples: how many draws of groups.
         seed: of the draws.
     """
-    predicted = np.concatenate([result.probabilities[:, 1] for result in results])
-    positive = np.concatenate([result.truth.labels == 1 for result in results])
+    sides = [confidence(result.probabilities, result.truth.labels) for result in results]
+    predicted = np.concatenate([given for given, _ in sides])
+    positive = np.concatenate([true == 1 for _, true in sides])
     groups = np.concatenate([result.truth.groups for result in results])
     owner = equal_mass_bins(predicted)
     return [

@@ -1,8 +1,9 @@
-"""Hand features of signals, vectors and pictures; rows that lack a modality get zeros and are marked."""
+"""Hand features of signals, vectors, pictures, spectra and tables; what is absent is marked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from counterpoint.evaluate.features import full_windows
-from counterpoint.types import Images, Signal
+from counterpoint.types import Images, Signal, Spectra, Table, TableSpec
 
 Float = NDArray[np.float64]
 Windows = Callable[[Float], Float]
@@ -87,6 +88,50 @@ def of_pictures(images: Images) -> Float:
     rows, count = images.values.shape[:2]
     grid = F.adaptive_avg_pool2d(images.values.flatten(0, 1).float().mean(1, keepdim=True), _GRID)
     return of_vectors(Signal(grid.reshape(rows, count, -1), images.mask))
+
+
+def of_spectra(spectra: Spectra, place: str) -> Float:
+    """(B, W + 1) mean of the scans that were made, as the reader treats them, and presence.
+
+    A row without a scan is NaN, to be filled with what is usual in training: a spectrum of zeros would be the farthest
+    of all rows.
+
+    Args:
+        spectra: of a batch.
+        place: its name, for messages.
+
+    Raises:
+        ValueError: a scan is not finite.
+    """
+    values = spectra.values.detach().cpu().double().numpy()
+    made = np.ones(values.shape[:2], dtype=np.bool_) if spectra.mask is None else spectra.mask.cpu().numpy()
+    present = made.any(1, keepdims=True)
+    mean = np.where(made[:, :, None], values, 0.0).sum(1) / _count(made)
+    if not np.isfinite(mean).all():
+        bad = int((~np.isfinite(mean).all(1)).sum())
+        raise ValueError(
+            f"{place}: the scans of {bad} rows of a batch are not finite; the reader or a treatment did it"
+        )
+    return np.concatenate([np.where(present, mean, np.nan), present], 1)
+
+
+def of_table(table: Table, spec: TableSpec) -> Float:
+    """(B, F') of a row of a table: its numbers, NaN where unknown; a column a level; a column a column for unknown."""
+    values = table.values.detach().cpu().double().numpy()
+    known = np.ones(values.shape, dtype=np.bool_) if table.mask is None else table.mask.cpu().numpy()
+    parts: list[NDArray[Any]] = []
+    for place, levels in enumerate(spec.levels):
+        column, there = values[:, place : place + 1], known[:, place : place + 1]
+        level = np.logical_and(column == np.arange(len(levels)), there)
+        parts.append(level if levels else np.where(there, column, np.nan))
+    return np.concatenate([*parts, ~known], 1, dtype=np.float64)
+
+
+def column_medians(values: Float) -> Float:
+    """(F,) medians of what is known of each column of (N, F), 0 where nothing is."""
+    known = np.isfinite(values)
+    columns = zip(values.T, known.T, strict=True)
+    return np.array([np.median(column[real]) if real.any() else 0.0 for column, real in columns])
 
 
 def _spread(features: Float, present: NDArray[np.bool_]) -> Float:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,17 +96,76 @@ def paired_difference(
     Raises:
         ValueError: the two were not tested on the same groups.
     """
-    groups = _union(first)
-    if not np.array_equal(groups, _union(second)):
-        raise ValueError(
-            f"a paired difference needs scores of the same groups; one has {len(groups)} groups, the other "
-            f"{len(_union(second))}, and they are not the same; compare runs of the same split"
-        )
+    groups = _same_groups(first, second)
+    return _estimates([partial(_difference, first, second, groups)], len(groups), resamples, seed)[0]
 
-    def difference(counts: Float) -> Float:
-        return _mean(first, groups, counts) - _mean(second, groups, counts)
 
-    return _estimates([difference], len(groups), resamples, seed)[0]
+class Paired(NamedTuple):
+    """A paired difference, and how surprising it is if there is none."""
+
+    difference: Estimate
+    p: float
+
+
+def paired_test(
+    first: Sequence[Statistic], second: Sequence[Statistic], *, resamples: int = 1000, seed: int = 0
+) -> Paired:
+    """The paired difference with a two-sided p: the level at which its interval would just reach 0.
+
+    The interval is widened for few groups, and so is p: both turn at the same place. It is never under what as many
+    resamples can show, and NaN where there is no interval.
+
+    Raises:
+        ValueError: as ``paired_difference``.
+    """
+    from scipy.special import ndtri, stdtr
+
+    groups = _same_groups(first, second)
+    count = len(groups)
+    difference = partial(_difference, first, second, groups)
+    drawn = [difference(counts) for counts in _draws(count, resamples, seed)] if count > 1 else []
+    estimate = _estimate(float(difference(np.ones((1, count)))[0]), drawn, count)
+    if not np.isfinite(estimate.low):
+        return Paired(estimate, np.nan)
+    known = np.concatenate(drawn)
+    known = known[np.isfinite(known)]
+    least = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    share = min(0.5, (least + 1) / (known.size + 1))
+    return Paired(estimate, 2 * float(stdtr(count - 1, ndtri(share) * np.sqrt((count - 1) / count))))
+
+
+def band(
+    curve: Callable[[Float], Float], groups: int, *, resamples: int = 200, seed: int = 0
+) -> tuple[Float, Float, Float]:
+    """A curve with its pointwise 95 % interval.
+
+    Args:
+        curve: (R, G) counts of draws -> (R, P) heights, NaN where a draw leaves one undefined.
+        groups: how many there are.
+        resamples: how many draws of groups.
+        seed: of the draws.
+
+    Returns:
+        (P,) heights of all rows, and the (P,) ends of the interval, NaN where there is none.
+    """
+    value = curve(np.ones((1, groups)))[0]
+    unknown = np.full(len(value), np.nan)
+    if groups < 2:
+        return value, unknown, unknown
+    drawn = np.concatenate([curve(counts) for counts in _draws(groups, resamples, seed)])
+    known = np.isfinite(drawn).any(0) & np.isfinite(value)
+    if not known.any():
+        return value, unknown, unknown
+    low, high = unknown.copy(), unknown.copy()
+    tail = _tail(groups)
+    low[known], high[known] = np.nanquantile(drawn[:, known], [tail, 1 - tail], axis=0)
+    return value, low, high
+
+
+def figure(value: float) -> str:
+    """A score as a reader meets it: three decimals, of errors in the unit of a target as many digits as tell."""
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.2g}" if 0 < size < 0.0005 else f"{value:.3f}"
 
 
 def signed(estimate: Estimate) -> str:
@@ -121,6 +181,21 @@ def _union(statistics: Sequence[Statistic]) -> Int:
     if not statistics:
         raise ValueError("nothing to combine: no score was given")
     return np.unique(np.concatenate([statistic.groups for statistic in statistics]))
+
+
+def _same_groups(first: Sequence[Statistic], second: Sequence[Statistic]) -> Int:
+    groups = _union(first)
+    if not np.array_equal(groups, _union(second)):
+        raise ValueError(
+            f"a paired difference needs scores of the same groups; one has {len(groups)} groups, the other "
+            f"{len(_union(second))}, and they are not the same; compare runs of the same split"
+        )
+    return groups
+
+
+def _difference(first: Sequence[Statistic], second: Sequence[Statistic], groups: Int, counts: Float) -> Float:
+    """(R,) mean of the first minus mean of the second."""
+    return _mean(first, groups, counts) - _mean(second, groups, counts)
 
 
 def _mean(statistics: Sequence[Statistic], groups: Int, counts: Float) -> Float:

@@ -14,7 +14,11 @@ from counterpoint.evaluate.ranking import Ranking, divide
 _Score: TypeAlias = Callable[[Float], Float]
 MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc", "auprc", "brier", "calibration_error"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
-LOWER_IS_BETTER = frozenset({"brier", "calibration_error"})
+TargetMetric = Literal["r2", "rmse", "mae"]
+"""Scores of estimates of a target that may decide; see ``regression``."""
+TARGET_METRICS: tuple[TargetMetric, ...] = get_args(TargetMetric)
+Deciding: TypeAlias = Literal[MetricName, TargetMetric]
+LOWER_IS_BETTER = frozenset({"brier", "calibration_error", "rmse", "mae", "mse"})
 _OF_THE_PREDICTED = frozenset({"accuracy", "balanced_accuracy", "macro_f1"})
 BINS = 10
 """Bins of the calibration error and of the reliability diagram."""
@@ -124,6 +128,8 @@ def chance(labels: Int, classes: int) -> dict[str, float]:
 
 def headline(metric: str) -> tuple[str, ...]:
     """The scores to tell in short: the one that decides, and those that say most beside it."""
+    if metric in TARGET_METRICS:
+        return tuple(dict.fromkeys((metric, *TARGET_METRICS)))
     beside = ("balanced_accuracy", "macro_f1") if metric in _OF_THE_PREDICTED else ("auroc", "auprc", "brier")
     return tuple(dict.fromkeys((metric, *beside)))
 
@@ -131,6 +137,7 @@ def headline(metric: str) -> tuple[str, ...]:
 def spoken(metric: str) -> str:
     """A score's name within a sentence."""
     known = {"macro_f1": "macro-F1", "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score"}
+    known |= {"r2": "R2", "rmse": "RMSE", "mae": "MAE", "mse": "MSE"}
     return known.get(metric, metric.replace("_", " "))
 
 

@@ -84,6 +84,16 @@ def per_class(main: Sequence[Result], *, resamples: int = 1000, seed: int = 0) -
     }
 
 
+def confusion(main: Sequence[Result]) -> dict[str, Any]:
+    """How many rows of each class were predicted as each, of all folds and seeds together; JSON-able."""
+    classes = list(main[0].truth.classes)
+    counts = [[0] * len(classes) for _ in classes]
+    for result in main:
+        for label, prediction in zip(result.truth.labels.tolist(), result.predictions.tolist(), strict=True):
+            counts[label][prediction] += 1
+    return {"evaluator": main[0].name, "classes": classes, "counts": counts}
+
+
 def _counted(main: Sequence[Result]) -> _Counts:
     labels, predictions, groups = (
         np.concatenate(columns)

@@ -63,6 +63,24 @@ class Ranking:
             found[part] = np.einsum("pr,pr->r", hits, precision)
         return divide(found, counts @ self._size(self.positive))
 
+    def recall_at(self, counts: Float, fpr: float) -> Float:
+        """(R,) the largest recall of a threshold above which at most the share ``fpr`` of the others lies.
+
+        Tied rows enter together; nothing is interpolated. NaN where a draw lacks one side.
+
+        Args:
+            counts: (R, G) how often each group is drawn.
+            fpr: false positive rate.
+        """
+        found = np.empty(len(counts))
+        ours, theirs = (counts @ self._size(side) for side in (self.positive, ~self.positive))
+        for part in self._parts(len(counts)):
+            hits, misses, _ = self._above(counts[part])
+            # A product such as 0.05 * 20 may fall short of the whole number it is.
+            allowed = np.cumsum(misses, 0) <= fpr * theirs[part] + 1e-9
+            found[part] = np.where(allowed, np.cumsum(hits, 0), 0.0).max(0, initial=0.0)
+        return np.where(theirs > 0, divide(found, ours), np.nan)
+
     def _size(self, side: NDArray[np.bool_]) -> Float:
         return np.bincount(self.owner[side], minlength=self.groups).astype(np.float64)
 

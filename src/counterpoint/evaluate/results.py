@@ -6,16 +6,46 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
 
 from counterpoint.evaluate.embeddings import Truth, write_whole
-from counterpoint.evaluate.intervals import Float, Int, Statistic, combine_all, paired_difference
+from counterpoint.evaluate.intervals import Float, Int, Statistic, combine_all, figure, paired_difference
 from counterpoint.evaluate.metrics import METRICS, chance, classification_statistics
 from counterpoint.types import UNLABELLED, Estimate
 
 Kind = Literal["baseline", "model"]
+
+
+class Tested(Protocol):
+    """The part of a truth that a table needs."""
+
+    @property
+    def groups(self) -> Int: ...
+
+
+class Answer(Protocol):
+    """What stands in a table of scores: predictions of classes, or of a target."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def truth(self) -> Tested: ...
+    @property
+    def unseen(self) -> tuple[str, ...]: ...
+    @property
+    def fold(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+
+    def statistics(self) -> dict[str, Statistic]:
+        """The scores by name, to be resampled."""
+
+    def chance(self) -> dict[str, float]:
+        """The scores of an answer that looks at nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +87,10 @@ class Result:
         """The scores by name, to be resampled."""
         return classification_statistics(self.probabilities, self.truth)
 
+    def chance(self) -> dict[str, float]:
+        """See ``metrics.chance``."""
+        return chance(self.truth.labels, len(self.truth.classes))
+
     def estimates(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Estimate]:
         """The scores by name with intervals by group."""
         scores = self.statistics()
@@ -96,22 +130,23 @@ class TableRow(TypedDict):
     scores: dict[str, Score]
 
 
-def score_table(results: Sequence[Result], *, resamples: int = 1000, seed: int = 0) -> list[TableRow]:
+def score_table(results: Sequence[Answer], *, resamples: int = 1000, seed: int = 0) -> list[TableRow]:
     """Mean scores over folds and seeds with joint intervals: baselines first, else in the order given."""
     kinds: tuple[Kind, ...] = ("baseline", "model")
-    answers: dict[tuple[Kind, str], list[Result]] = {}
+    answers: dict[tuple[Kind, str], list[Answer]] = {}
     for result in sorted(results, key=lambda result: kinds.index(result.kind)):
         answers.setdefault((result.kind, result.name), []).append(result)
     scored = [[member.statistics() for member in members] for members in answers.values()]
-    asked = [[one[metric] for one in statistics] for statistics in scored for metric in METRICS]
+    metrics = list(scored[0][0]) if scored else []
+    asked = [[one[metric] for one in statistics] for statistics in scored for metric in metrics]
     found = iter(combine_all(asked, resamples=resamples, seed=seed))
     return [
-        _table_row(members, statistics, {metric: next(found) for metric in METRICS})
+        _table_row(members, statistics, {metric: next(found) for metric in metrics})
         for members, statistics in zip(answers.values(), scored, strict=True)
     ]
 
 
-def json_table(results: Sequence[Result]) -> list[dict[str, Any]]:
+def json_table(results: Sequence[Answer]) -> list[dict[str, Any]]:
     """The score table with the number of groups beside every score, as ``scores.json`` holds it."""
     return [
         {**row, "scores": {name: {**score, "groups": row["groups"]} for name, score in row["scores"].items()}}
@@ -120,23 +155,24 @@ def json_table(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def difference(
-    first: Sequence[Result], second: Sequence[Result], metric: str, *, resamples: int = 1000, seed: int = 0
+    first: Sequence[Answer], second: Sequence[Answer], metric: str, *, resamples: int = 1000, seed: int = 0
 ) -> Estimate:
     """How much better ``first`` is than ``second``, both over the same groups, folds and seeds pooled.
 
     Raises:
         ValueError: the groups differ, or the metric is none of ours.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is not known; use one of {', '.join(METRICS)}")
-    ours, theirs = ([result.statistics()[metric] for result in side] for side in (first, second))
+    scored = [[result.statistics() for result in side] for side in (first, second)]
+    if metric not in scored[0][0]:
+        raise ValueError(f"metric {metric!r} is not known; use one of {', '.join(scored[0][0])}")
+    ours, theirs = ([one[metric] for one in side] for side in scored)
     return paired_difference(ours, theirs, resamples=resamples, seed=seed)
 
 
 def _table_row(
-    members: list[Result], statistics: list[dict[str, Statistic]], estimates: dict[str, Estimate]
+    members: list[Answer], statistics: list[dict[str, Statistic]], estimates: dict[str, Estimate]
 ) -> TableRow:
-    chances = [chance(member.truth.labels, len(member.truth.classes)) for member in members]
+    chances = [member.chance() for member in members]
     seeds = sorted({member.seed for member in members})
     scores: dict[str, Score] = {}
     for metric, estimate in estimates.items():
@@ -159,7 +195,7 @@ def _table_row(
         "folds": len({member.fold for member in members}),
         "seeds": len(seeds),
         "groups": len(groups),
-        "rows": sum(len(member.truth.labels) for member in members),
+        "rows": sum(len(member.truth.groups) for member in members),
         "unseen": sorted({name for member in members for name in member.unseen}),
         "scores": scores,
     }
@@ -188,7 +224,7 @@ def render(table: Sequence[TableRow], metrics: Sequence[str] = METRICS) -> str:
     for row in table:
         cells = [_cell(row["scores"][metric]) for metric in metrics]
         lines.append([row["name"], row["kind"], *cells, str(row["groups"]), f"{row['folds']} x {row['seeds']}"])
-    levels = [f"{table[0]['scores'][metric]['chance']:.3f}" for metric in metrics]
+    levels = [figure(table[0]["scores"][metric]["chance"]) for metric in metrics]
     lines.append(["chance", "", *levels, "", ""])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
@@ -204,10 +240,10 @@ def render(table: Sequence[TableRow], metrics: Sequence[str] = METRICS) -> str:
 def _cell(score: Score) -> str:
     if score["value"] is None:
         return "-"
-    text = f"{score['value']:.3f}"
-    if score["low"] is not None:
-        text += f" [{score['low']:.3f}, {score['high']:.3f}]"
-    return text if score["spread"] is None else f"{text} ± {score['spread']:.3f}"
+    text = figure(score["value"])
+    if score["low"] is not None and score["high"] is not None:
+        text += f" [{figure(score['low'])}, {figure(score['high'])}]"
+    return text if score["spread"] is None else f"{text} ± {figure(score['spread'])}"
 
 
 def save_results(path: Path, results: Sequence[Result]) -> None:

@@ -84,8 +84,8 @@ class TimeFusion(Fusion):
         """(B, L', M, dim) projected tokens, 0 where (B, L', M) is False."""
         parts = {name: encoded[name] for name in self.names}
         presence(parts)
-        lengths = {name: int(part.mask.shape[1]) for name, part in parts.items()}
-        if len(set(lengths.values())) > 1:
+        lengths = {name: part.mask.shape[1] for name, part in parts.items()}
+        if any(length != lengths[self.names[0]] for length in lengths.values()):
             raise ValueError(
                 f"TimeFusion: the views have {lengths} tokens and cannot be laid side by side; give their encoders one "
                 "stride and the data one length, or take another fusion"

@@ -4,6 +4,7 @@ from counterpoint.objectives.base import Objective
 from counterpoint.objectives.classify import CrossEntropy
 from counterpoint.objectives.clip import CLIP, SigLIP
 from counterpoint.objectives.contrast import ContrastHead, InfoNCE, SupCon, negative_counts
+from counterpoint.objectives.regress import Regression
 from counterpoint.objectives.sequence_similarity import SequenceSimilarity
 from counterpoint.objectives.set_vae import SetVAE
 from counterpoint.objectives.weighted_sum import Term, WeightedSum
@@ -14,6 +15,7 @@ __all__ = [
     "CrossEntropy",
     "InfoNCE",
     "Objective",
+    "Regression",
     "SequenceSimilarity",
     "SetVAE",
     "SigLIP",

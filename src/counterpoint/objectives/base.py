@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from counterpoint.types import Batch, Encoded, Loss, Prediction
@@ -24,14 +26,25 @@ class Objective(nn.Module, ABC):
         views: how many views of a row the objective needs.
         pairs: outputs of the model that it compares with each other, by name: ``("fused", "text")``.
         classes_needed: how many classes the training rows must have for it to learn anything.
+        estimates: whether it learns the target.
     """
 
     views: int = 2
     pairs: tuple[tuple[str, str], ...] = ()
     classes_needed: int = 0
+    estimates: bool = False
 
     def plan(self, batches: int) -> None:
         """Told, before training, of how many batches it will be; objectives that change on the way need to know."""
+
+    def fit_targets(self, targets: NDArray[np.float64] | None) -> None:
+        """Told, before training, the targets (n,) of the training rows alone, NaN where unknown; None without any.
+
+        What is learned of them is kept in buffers, and so in every checkpoint.
+
+        Raises:
+            ValueError: if nothing can be learned from them.
+        """
 
     @classmethod
     def within(cls, outputs: Collection[str], settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -62,6 +75,18 @@ class Objective(nn.Module, ABC):
     def predict(self, encoded: dict[str, Encoded]) -> Prediction | None:
         """Class probabilities (B, K) of the encoded rows; None from an objective that predicts nothing."""
         return None
+
+    def estimate(self, encoded: dict[str, Encoded]) -> Tensor | None:
+        """The target (B,) of the encoded rows, in its own unit; None from an objective that does not learn it."""
+        return None
+
+    def heads(self, encoded: dict[str, Encoded]) -> dict[str, Prediction]:
+        """What each head predicts, by the name of its term; ``""`` is the one head of an objective without terms.
+
+        Rows that lack the modality a head reads are NaN in it: it knows nothing of them.
+        """
+        prediction = self.predict(encoded)
+        return {} if prediction is None else {"": prediction}
 
     def project(self, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
         """The outputs in ``pairs``, brought to the space in which they are compared."""

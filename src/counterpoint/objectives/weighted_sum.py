@@ -8,7 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from counterpoint.config import Factory
@@ -60,14 +62,23 @@ class WeightedSum(Objective):
     The log has every value of a term under its name, ``ce/accuracy``. ``loss`` in it is the sum at full weights
     whatever the schedule, so that it compares over the run and checkpoints can be chosen by it; what is minimised is
     the sum at the weights of the moment, ``NAME/weight`` in the log. A term whose weight is 0 is still computed.
+
+    With ``balance: uncertainty`` the weights are learned (Kendall, Gal & Cipolla 2018, "Multi-task learning using
+    uncertainty to weigh losses", arXiv 1705.07115): a term of weight w and loss L comes as exp(-s) w L + s / 2, its
+    log-variance s a weight of the objective that starts at 0, and a ramp multiplies the whole of it. The loss of a
+    term must be above 0, or its s falls without end. ``optimizer.parts: {objective.log_variances: {rate: 10}}`` lets
+    them move faster than the rest.
     """
 
-    def __init__(self, spec: ObjectiveSpec, /, *, terms: dict[str, Term]) -> None:
+    def __init__(
+        self, spec: ObjectiveSpec, /, *, terms: dict[str, Term], balance: Literal["fixed", "uncertainty"] = "fixed"
+    ) -> None:
         """Build the terms.
 
         Args:
             spec: what the model returns, and the names of the classes.
             terms: name -> objective and weight.
+            balance: ``fixed`` keeps the weights as they are set, ``uncertainty`` learns them from there on.
 
         Raises:
             ValueError: if there is no term, or a name that a log cannot hold.
@@ -85,6 +96,10 @@ class WeightedSum(Objective):
         self.views = max(objective.views for objective in self._parts())
         self.pairs = next((objective.pairs for objective in self._parts() if objective.pairs), ())
         self.classes_needed = max(objective.classes_needed for objective in self._parts())
+        self.estimates = any(objective.estimates for objective in self._parts())
+        self.balance = balance
+        if balance == "uncertainty":
+            self.log_variances = nn.Parameter(torch.zeros(len(terms)))
         self.batches = 0
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -102,16 +117,27 @@ class WeightedSum(Objective):
         for objective in self._parts():
             objective.plan(batches)
 
+    def fit_targets(self, targets: NDArray[np.float64] | None) -> None:
+        """See ``Objective.fit_targets``."""
+        for objective in self._parts():
+            objective.fit_targets(targets)
+
     def forward(self, views: list[dict[str, Encoded]], batch: Batch) -> Loss:
         """Sum of the terms at the weights of this batch of the training, which the call counts."""
         value, full = torch.zeros((), device=self.steps.device), []
         logs: dict[str, Tensor] = {}
-        for (name, term), objective in zip(self.terms.items(), self._parts(), strict=True):
+        for index, ((name, term), objective) in enumerate(zip(self.terms.items(), self._parts(), strict=True)):
             loss = objective(views, batch)
-            weight = term.weight * term.factor(self.steps, self.batches)
+            factor = term.factor(self.steps, self.batches)
+            weight = term.weight * factor
+            if self.balance == "uncertainty":
+                spread = self.log_variances[index]
+                value = value + factor.to(spread.dtype) * spread / 2
+                weight = weight * torch.exp(-spread)
             value = value + weight.to(loss.value.dtype) * loss.value
             full.append(term.weight * loss.value.detach())
-            logs |= {f"{name}/{key}": found for key, found in loss.logs.items()} | {f"{name}/weight": weight}
+            logs |= {f"{name}/{key}": found for key, found in loss.logs.items()}
+            logs[f"{name}/weight"] = weight.detach()
         if self.training:
             self.steps += 1
         return Loss(value, {"loss": torch.stack(full).sum()} | logs)
@@ -139,6 +165,19 @@ class WeightedSum(Objective):
         """Class probabilities (B, K) of the first term that predicts."""
         found = (objective.predict(encoded) for objective in self._parts())
         return next((prediction for prediction in found if prediction is not None), None)
+
+    def estimate(self, encoded: dict[str, Encoded]) -> Tensor | None:
+        """The target (B,) by the first term that estimates it."""
+        found = (objective.estimate(encoded) for objective in self._parts())
+        return next((values for values in found if values is not None), None)
+
+    def heads(self, encoded: dict[str, Encoded]) -> dict[str, Prediction]:
+        """Those of all terms; of a term that has terms itself, ``NAME/INNER``."""
+        return {
+            f"{name}/{inner}" if inner else name: prediction
+            for name, objective in zip(self.terms, self._parts(), strict=True)
+            for inner, prediction in objective.heads(encoded).items()
+        }
 
     def project(self, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
         """Of the first term that compares modalities."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 Kind = Literal["linear", "log"]
-Style = Literal["solid", "dashed", "guide"]
+Style = Literal["solid", "dashed", "guide", "step", "dots"]
 
 WIDTH, HEIGHT = 400.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 386.0, 12.0, 212.0
@@ -62,10 +62,12 @@ class Series(NamedTuple):
     Attributes:
         name: in legends and tooltips.
         cell: what the legend switches on and off together.
-        style: dashed for validation; a guide is what the others are compared with.
+        style: dashed for validation; a guide is what the others are compared with; a step is of a histogram;
+            dots have no line.
         x: (n,) ascending.
         y: (n,).
         spread: (n,) low and (n,) high ends of the intervals, NaN where unknown; None where there are none.
+        band: the same of a line with so many points that a shade is drawn instead of whiskers.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Series(NamedTuple):
     x: Float
     y: Float
     spread: tuple[Float, Float] | None = None
+    band: tuple[Float, Float] | None = None
 
 
 class Reference(NamedTuple):
@@ -93,6 +96,7 @@ class Line(NamedTuple):
         path: as SVG writes it.
         dots: (x, y) of the last point, or of all where there are intervals.
         whiskers: (x, low, high) of the intervals.
+        band: the outline of the shade as SVG writes it; empty without one.
     """
 
     name: str
@@ -101,6 +105,7 @@ class Line(NamedTuple):
     path: str
     dots: list[tuple[float, float]]
     whiskers: list[tuple[float, float, float]]
+    band: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,11 +180,26 @@ def _line(series: Series, x: Scale, y: Scale) -> Line:
     path = "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, down, strict=True))
     dots = [(round(float(a), 1), round(float(b), 1)) for a, b in zip(across, down, strict=True)]
     if series.spread is None:
-        return Line(series.name, series.cell, series.style, path, dots[-1:] if series.style != "guide" else [], [])
+        last = dots[-1:] if series.style in ("solid", "dashed") and series.band is None else []
+        last = dots if series.style == "dots" else last
+        return Line(series.name, series.cell, series.style, path, last, [], _outline(series, across, y))
     low, high = y(series.spread[0]), y(series.spread[1])
     ends = np.stack([across, low, high], 1).round(1)
     whiskers = [(float(a), float(b), float(c)) for a, b, c in ends[np.isfinite(ends).all(1)]]
     return Line(series.name, series.cell, series.style, path, dots, whiskers)
+
+
+def _outline(series: Series, across: Float, y: Scale) -> str:
+    """Along the low ends of a band and back along the high ones, where both are known."""
+    if series.band is None:
+        return ""
+    low, high = series.band
+    known = np.isfinite(low) & np.isfinite(high)
+    if not known.any():
+        return ""
+    there = zip(across[known], y(low[known]), strict=True)
+    back = zip(across[known][::-1], y(high[known])[::-1], strict=True)
+    return "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in [*there, *back]) + "Z"
 
 
 def _values(series: Series) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The embedding map: training and test rows of one cell, projected to two dimensions."""
+"""The embedding map: training and test rows of one cell, laid out in two dimensions."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoint.evaluate.embeddings import Embeddings
+from counterpoint.evaluate.projection import LIMIT, project, stratified
 from counterpoint.report.folder import Cell
 from counterpoint.types import UNLABELLED
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-LIMIT = 3000
-"""Points on the map."""
+LAYOUTS = "layouts.parquet"
+"""Where a cell keeps the layouts of its map that take long to compute."""
 SIDE = 560.0
 MARGIN = 14.0
 COLOURS = 16
@@ -33,6 +35,24 @@ class Category(NamedTuple):
     points: int
 
 
+class Shown(NamedTuple):
+    """The rows of a cell, and the (n,) places of those on its map among the training rows and, after them, the test."""
+
+    train: Embeddings
+    test: Embeddings
+    kept: Int
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """(N, D) of both splits."""
+        return np.concatenate([self.train.values, self.test.values])
+
+    @property
+    def digest(self) -> str:
+        """Tells other embeddings from these."""
+        return hashlib.sha256(np.ascontiguousarray(self.values).tobytes()).hexdigest()
+
+
 class Point(NamedTuple):
     """A row in pixels, its split (0 train, 1 test) and its place in the palette when coloured by label."""
 
@@ -44,7 +64,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Map:
-    """A map ready to be drawn.
+    """A map ready to be drawn, by PCA at first.
 
     Attributes:
         cell: whose embeddings it shows.
@@ -53,7 +73,7 @@ class Map:
         explained: share of the variance on each of the two axes.
         total: rows before any were left out.
         height: of the picture, which is ``SIDE`` wide.
-        facts: for the tooltips: names, and by colouring the category of every point.
+        facts: names, by colouring the category of every point, and by layout its place.
     """
 
     cell: str
@@ -66,7 +86,45 @@ class Map:
 
 
 def embedding_map(cell: Cell) -> Map:
-    """Project the training and test rows of a cell on the two principal axes of its training rows.
+    """Lay out the training and test rows of a cell: on the two principal axes of its training rows, and as kept.
+
+    Args:
+        cell: whose ``embeddings/`` to read.
+
+    Raises:
+        ValueError: as ``chosen``.
+    """
+    shown = chosen(cell)
+    kept, parts = shown.kept, (shown.train, shown.test)
+    splits = np.repeat([0, 1], [len(rows) for rows in parts])[kept]
+    labels, groups, domains = (
+        np.concatenate([getattr(rows, name) for rows in parts])[kept] for name in ("labels", "groups", "domains")
+    )
+    names = [rows.names[i] for rows in parts for i in rows.ids.tolist()]
+    flat, explained = project(shown.train.values, shown.values[kept])
+    places, height = _fit({"pca": flat} | kept_layouts(cell, shown))
+    colours = {
+        "label": _categories(labels, shown.train.classes),
+        "group": _categories(groups, ()),
+        "domain": _categories(domains, ()),
+    }
+    slots = [colours["label"][0][k].slot for k in colours["label"][1]]
+    of = {mode: entries for mode, (_, entries) in colours.items()}
+    return Map(
+        cell=cell.name,
+        points=[
+            Point(x, y, split, slot) for (x, y), split, slot in zip(places["pca"], splits.tolist(), slots, strict=True)
+        ],
+        legends={mode: legend for mode, (legend, _) in colours.items()},
+        explained=explained,
+        total=len(shown.values),
+        height=height,
+        facts={"names": [names[i] for i in kept], "of": of, "places": places},
+    )
+
+
+def chosen(cell: Cell) -> Shown:
+    """The rows of a cell that its map shows.
 
     Args:
         cell: whose ``embeddings/`` to read.
@@ -83,66 +141,24 @@ def embedding_map(cell: Cell) -> Map:
         )
     splits = np.repeat([0, 1], [len(train), len(test)])
     labels = np.concatenate([train.labels, test.labels])
-    flat, explained = project(train.values, np.concatenate([train.values, test.values]))
-    kept = stratified(np.stack([splits, labels], 1), LIMIT)
-    names = [rows.names[i] for rows in (train, test) for i in rows.ids.tolist()]
-    groups, domains = (
-        np.concatenate([getattr(rows, name) for rows in (train, test)]) for name in ("groups", "domains")
-    )
-    places = {
-        "label": _categories(labels[kept], train.classes),
-        "group": _categories(groups[kept], ()),
-        "domain": _categories(domains[kept], ()),
-    }
-    fitted, height = _fit(flat)
-    slots = [places["label"][0][k].slot for k in places["label"][1]]
-    return Map(
-        cell=cell.name,
-        points=[
-            Point(round(x, 1), round(y, 1), split, slot)
-            for (x, y), split, slot in zip(fitted[kept].tolist(), splits[kept].tolist(), slots, strict=True)
-        ],
-        legends={mode: legend for mode, (legend, _) in places.items()},
-        explained=explained,
-        total=len(labels),
-        height=height,
-        facts={"names": [names[i] for i in kept], "of": {mode: of for mode, (_, of) in places.items()}},
-    )
+    return Shown(train, test, stratified(np.stack([splits, labels], 1), LIMIT))
 
 
-def project(basis: NDArray[np.float32], rows: NDArray[np.float32]) -> tuple[Float, tuple[float, float]]:
-    """PCA: (M, D) rows on the two main axes of the (N, D) basis, and the share of its variance on each.
+def kept_layouts(cell: Cell, shown: Shown) -> dict[str, Float]:
+    """(n, 2) layouts of the rows shown that evaluation kept, by name; those of other embeddings are left alone."""
+    import pyarrow.parquet as pq
 
-    Signs are fixed (the largest loading is positive), so that the same embeddings give the same picture.
-    """
-    mean = basis.mean(0, dtype=np.float64)
-    centred = basis - mean
-    _, variances, axes = np.linalg.svd(centred.T @ centred)
-    axes, total = axes[:2], float(variances.sum())
-    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
-    flat = np.zeros((len(rows), 2))
-    flat[:, : len(axes)] = (rows - mean) @ axes.T
-    shares = [float(value) / total if total else 0.0 for value in (*variances[:2], 0.0)]
-    return flat, (shares[0], shares[1])
-
-
-def stratified(strata: Int, limit: int) -> Int:
-    """Indices of at most ``limit`` of (N, S) rows: every stratum in proportion and none lost.
-
-    They come by the first column, training rows first, and inside it shuffled, so that no class is always drawn
-    over another. The same rows give the same choice.
-    """
-    random = np.random.default_rng(0)
-    order = random.permutation(len(strata))
-    _, owner, sizes = np.unique(strata[order], axis=0, return_inverse=True, return_counts=True)
-    if len(order) > limit:
-        quotas = np.maximum(1, sizes * max(0, limit - len(sizes)) // len(order))
-        rank = np.empty(len(order), np.int64)
-        for stratum in range(len(sizes)):
-            members = owner.reshape(-1) == stratum
-            rank[members] = np.arange(sizes[stratum])
-        order = order[rank < quotas[owner.reshape(-1)]][:limit]
-    return order[np.argsort(strata[order, 0], kind="stable")]
+    path = cell.path / LAYOUTS
+    if not path.is_file():
+        return {}
+    table = pq.read_table(path)
+    about = table.schema.metadata or {}
+    if about.get(b"embeddings", b"").decode() != shown.digest:
+        return {}
+    if not np.array_equal(table["row"].to_numpy(), shown.kept):
+        return {}
+    names = [name.removesuffix("_x") for name in table.column_names if name.endswith("_x")]
+    return {name: np.stack([table[f"{name}_{axis}"].to_numpy() for axis in "xy"], 1) for name in names}
 
 
 def _load(cell: Cell, split: str) -> Embeddings:
@@ -168,11 +184,15 @@ def _categories(codes: Int, names: Sequence[str]) -> tuple[list[Category], list[
     return legend, [entry[int(code)] for code in codes]
 
 
-def _fit(flat: Float) -> tuple[Float, float]:
-    """(n, 2) coordinates in pixels, both axes on one scale, and the height of the picture that leaves."""
-    low, high = flat.min(0), flat.max(0)
-    span = float((high - low).max()) or 1.0
-    scale = (SIDE - 2 * MARGIN) / span
-    height = max(0.5 * SIDE, float(high[1] - low[1]) * scale + 2 * MARGIN)
-    centred = (flat - (low + high) / 2) * scale
-    return np.stack([SIDE / 2 + centred[:, 0], height / 2 - centred[:, 1]], 1), round(height, 1)
+def _fit(layouts: dict[str, Float]) -> tuple[dict[str, list[tuple[float, float]]], float]:
+    """(n, 2) coordinates in pixels, both axes of a layout on one scale, and the height of the picture that leaves."""
+    spans = {name: flat.max(0) - flat.min(0) for name, flat in layouts.items()}
+    scales = {name: (SIDE - 2 * MARGIN) / (float(span.max()) or 1.0) for name, span in spans.items()}
+    tallest = max(float(span[1]) * scales[name] for name, span in spans.items())
+    height = max(0.5 * SIDE, tallest + 2 * MARGIN)
+    places = {}
+    for name, flat in layouts.items():
+        centred = (flat - (flat.min(0) + flat.max(0)) / 2) * scales[name]
+        pixels = np.stack([SIDE / 2 + centred[:, 0], height / 2 - centred[:, 1]], 1)
+        places[name] = [(round(x, 1), round(y, 1)) for x, y in pixels.tolist()]
+    return places, round(height, 1)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from counterpoint.report.documents import Account, Scores
+from counterpoint.report.documents_curves import Curves
 
 Float = NDArray[np.float64]
 Read = TypeVar("Read", bound=BaseModel)
@@ -49,6 +50,8 @@ class Run:
         scores: of the model, the baselines and every fold.
         account: of the data.
         cells: trainings, in the order of the folds and the seeds.
+        curves: of the main answer and the best baseline; empty of runs that are older than they.
+        folder: where all of it is.
     """
 
     recipe: str
@@ -56,6 +59,8 @@ class Run:
     scores: Scores
     account: Account
     cells: list[Cell]
+    curves: Curves
+    folder: Path
 
 
 def read_run(folder: Path) -> Run:
@@ -69,7 +74,7 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such run folder; `counterpoint train` makes one")
-    scores = _model(Scores, folder / "scores.json", "counterpoint evaluate")
+    scores, writer = _model(Scores, folder / "scores.json", "counterpoint evaluate"), "counterpoint report"
     environment = _json(folder / "environment.json", "counterpoint train")
     if not isinstance(environment, dict):
         raise ValueError(f"{folder / 'environment.json'}: must hold a mapping, holds {type(environment).__name__}")
@@ -79,6 +84,8 @@ def read_run(folder: Path) -> Run:
         scores=scores,
         account=_model(Account, folder / "data.json", "counterpoint train"),
         cells=_cells(folder / "cells", [fold.fold for fold in scores.folds]),
+        curves=_model(Curves, folder / "curves.json", writer) if (folder / "curves.json").is_file() else Curves(),
+        folder=folder,
     )
 
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
-
-from counterpoint.evaluate.metrics import LOWER_IS_BETTER
+from counterpoint.report.analyses import group_table, threshold_charts
 from counterpoint.report.charts import Chart
 from counterpoint.report.curves import training_charts
 from counterpoint.report.documents import Account, Scores
 from counterpoint.report.embedding_map import Map, embedding_map
+from counterpoint.report.explained import attention_bars, attention_charts, attribution_bars, attribution_charts
 from counterpoint.report.folder import Run, read_run
+from counterpoint.report.ranking import histogram_charts, ranking_charts
 from counterpoint.report.tables import (
     TableRow,
     fold_tables,
-    gain,
     heat,
     leaders,
     reliability_chart,
@@ -33,7 +27,8 @@ from counterpoint.report.tables import (
     transfer_chart,
     transfer_table,
 )
-from counterpoint.report.wording import score_text, share_text, size_text, words
+from counterpoint.report.target import target_charts
+from counterpoint.report.templating import template
 
 LISTED = 300
 """Rows a list of the page spells out; the run folder has them all."""
@@ -63,12 +58,10 @@ def render(run: Run) -> str:
     """The page of a run."""
     scores, account = run.scores, run.account
     charts, shown = training_charts(run.cells), embedding_map(run.cells[0])
-    compared, reliability = transfer_chart(scores), None
-    if scores.calibration is not None and scores.calibration.bins:
-        reliability = reliability_chart(scores.calibration)
-    every = [*charts, *(chart for chart in (compared, reliability) if chart is not None)]
+    pictures = charts_of(run)
+    every = [*charts, *(chart for found in pictures.values() for chart in found)]
     headline, detail = headline_of(scores.verdict)
-    return _template().render(
+    return template("report.html.j2", ("page.js", "report.js")).render(
         run=run,
         scores=scores,
         account=account,
@@ -77,13 +70,15 @@ def render(run: Run) -> str:
         leaders=leaders(scores),
         table=score_table(scores.rows, scores.metrics, scores.chance),
         detection=_detection(scores),
+        group_table=group_table(scores),
         folds=fold_tables(scores),
         transfer=transfer_table(scores),
-        transfer_chart=compared,
-        reliability=reliability,
         shots=shot_tables(scores),
-        sections=_sections(scores),
+        sections=_sections(run),
         charts=charts,
+        pictures=pictures,
+        bars={"attributions": attribution_bars(scores.attributions), "attention": attention_bars(scores.attention)},
+        at=lambda chart: next(place for place, one in enumerate(every) if one is chart),
         map=shown,
         data=_plotted(every, shown),
         confusion=heat(scores.confusion) if scores.confusion else [],
@@ -93,33 +88,73 @@ def render(run: Run) -> str:
     )
 
 
+def charts_of(run: Run) -> dict[str, list[Chart]]:
+    """The line charts of the sections by name, without those of the training; a template draws them by ``at``."""
+    scores = run.scores
+    compared = transfer_chart(scores)
+    return {
+        "transfer": [] if compared is None else [compared],
+        "regression": target_charts(scores.regression),
+        "threshold": threshold_charts(scores.threshold),
+        "calibration": [reliability_chart(scores.calibration)] if scores.calibration else [],
+        "ranking": ranking_charts([(one.name, one.roc, one.pr) for one in run.curves.answers], scores.chance),
+        "probabilities": histogram_charts(run.curves),
+        "attributions": attribution_charts(scores.attributions),
+        "attention": attention_charts(scores.attention),
+    }
+
+
 SECTIONS = {
     "verdict": "Verdict",
     "scores": "Scores",
+    "regression": "Estimates",
     "detection": "Detection",
     "retrieval": "Retrieval",
+    "by_group": "By group",
     "folds": "Folds",
+    "ranking": "ROC and PR",
+    "probabilities": "Probabilities",
+    "threshold": "Threshold",
     "calibration": "Calibration",
     "modalities": "Modalities",
+    "agreement": "Agreement",
+    "attributions": "Attributions",
+    "attention": "Attention",
     "shots": "Few labels",
     "transfer": "Transfer",
     "training": "Training",
     "map": "Map",
     "confusion": "Confusion",
+    "errors": "Errors",
     "data": "Data",
     "findings": "Findings",
     "reproduce": "Reproduce",
 }
-"""Section -> its name in the bar, in the order of the page."""
+"""Section -> its name in the bar, in the order of the page; each is drawn by ``sections/<section>.html.j2``."""
+
+OPTIONAL = (
+    "agreement",
+    "attention",
+    "attributions",
+    "by_group",
+    "calibration",
+    "detection",
+    "errors",
+    "modalities",
+    "regression",
+    "retrieval",
+    "shots",
+    "threshold",
+)
+"""Sections that stand on the page where the scores have the key of the same name, and something under it."""
 
 
-def _sections(scores: Scores) -> dict[str, str]:
+def _sections(run: Run) -> dict[str, str]:
     """The sections of this run's page: those that are only there for some runs are left out of the others."""
-    absent = {"calibration"} if scores.calibration is None or not scores.calibration.bins else set()
-    absent |= {"shots"} if not scores.shots else set()
-    absent |= {"detection"} if scores.detection is None else set()
-    absent |= {"modalities"} if scores.modalities is None else set()
-    absent |= {"retrieval"} if scores.retrieval is None else set()
+    absent = {name for name in OPTIONAL if not getattr(run.scores, name)}
+    absent |= {"confusion", "transfer"} if run.scores.regression else set()
+    absent |= set() if run.curves.answers else {"ranking"}
+    absent |= set() if run.curves.histograms else {"probabilities"}
     return {name: title for name, title in SECTIONS.items() if name not in absent}
 
 
@@ -131,24 +166,6 @@ def _detection(scores: Scores) -> list[TableRow]:
     """The table of detection; empty where nobody asked."""
     found = scores.detection
     return [] if found is None else score_table(found.rows, DETECTION, found.chance)
-
-
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("counterpoint.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"score": score_text, "size": size_text, "words": words, "share": share_text}
-    environment.tests["known"] = math.isfinite
-    environment.tests["lower"] = LOWER_IS_BETTER.__contains__
-    script, style = (_asset(name) for name in ("report.js", "report.css"))
-    # Written by this package and never by a run, so they go in as they are; no other script may run.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals |= {"script": Markup(script), "style": Markup(style), "digest": digest, "gain": gain}
-    return environment.get_template("report.html.j2")
 
 
 def headline_of(verdict: str) -> tuple[str, str]:
@@ -175,7 +192,3 @@ def flat(counts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _plotted(charts: Sequence[Chart], shown: Map) -> dict[str, Any]:
     """What the script needs beside the pictures: the values behind the pixels."""
     return {"charts": [chart.values for chart in charts], "map": shown.facts}
-
-
-def _asset(name: str) -> str:
-    return files("counterpoint.report").joinpath("templates", name).read_text(encoding="utf-8")

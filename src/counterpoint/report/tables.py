@@ -104,11 +104,11 @@ def fold_tables(scores: Scores) -> dict[str, list[tuple[str, list[TableRow]]]]:
 def leaders(scores: Scores) -> list[tuple[str, Row]]:
     """The model under its main evaluator, and the baseline that is strongest on the main metric.
 
-    The main evaluator is the one the confusion matrix is of, else the first: choosing the best one by its test
-    score would flatter the model.
+    The main evaluator is the one the confusion matrix or the estimates are of, else the first: choosing the best one by
+    its test score would flatter the model.
     """
     models = [row for row in scores.rows if row.kind == "model"]
-    named = scores.confusion.evaluator if scores.confusion else ""
+    named = scores.confusion.evaluator if scores.confusion else scores.regression.answer if scores.regression else ""
     main = [row for row in models if row.name == named] or models
     baselines = [row for row in scores.rows if row.kind == "baseline" and _values([row], scores.metric)]
     sign = 1.0 if scores.metric in LOWER_IS_BETTER else -1.0

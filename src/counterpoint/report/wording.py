@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+from counterpoint.evaluate.intervals import figure
+
 
 def score_text(value: float | None) -> str:
     """A score as a reader meets it."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+    return "–" if value is None or not math.isfinite(value) else figure(value)
 
 
 def size_text(size: int) -> str:
@@ -24,4 +26,5 @@ def share_text(share: float) -> str:
 def words(name: str) -> str:
     """A column's or a metric's name in words."""
     known = {"auroc": "AUROC", "auprc": "AUPRC", "macro_f1": "macro F1", "brier": "Brier score"}
+    known |= {"r2": "R2", "rmse": "RMSE", "mae": "MAE", "mse": "MSE"}
     return known.get(name, name.replace("_", " "))

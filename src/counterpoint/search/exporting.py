@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +14,15 @@ from counterpoint.alignment.outputs import told
 from counterpoint.data.base import Data, Draw, Rows
 from counterpoint.encoders.pretrained.sentences import Published
 from counterpoint.encoders.pretrained.text import TextEncoder
+from counterpoint.graphs import NEEDED, Ports, kept, lacking, write
 from counterpoint.model import FUSED, Model
 from counterpoint.objectives import Objective
 from counterpoint.search.towers import CLIP, MASK, SETTINGS, TEXT, TOKENIZER, VALUES, ClipTower, TextTower
-from counterpoint.types import Encoded, Features, Modality, Signal, SignalSpec
+from counterpoint.types import Encoded, Modality, Signal, SignalSpec
 
-_NEEDED = ("onnx", "onnxruntime", "onnxscript", "tokenizers")
+_NEEDED = (*NEEDED["onnx"], "tokenizers")
 _CLOSE = 1e-3
 """Largest difference in a coordinate of an embedding of length 1 that still counts as the same."""
-_OPSET = 18
 _SAMPLE = 4
 
 
@@ -38,11 +35,7 @@ class _Text(nn.Module):
         self.widths = {one: model.dims[one] for pair in objective.pairs for one in pair}
 
     def forward(self, ids: Tensor) -> Tensor:
-        said = self.encoder.model(input_ids=ids, attention_mask=torch.ones_like(ids))
-        states = said.last_hidden_state
-        if self.encoder.pooling == "pooler":
-            states = torch.cat([said.pooler_output.unsqueeze(1), states[:, 1:]], 1)
-        encoded = self.encoder.finish(Features(states, torch.ones_like(ids, dtype=torch.bool)))
+        encoded = self.encoder.finish(self.encoder.read(ids, torch.ones_like(ids, dtype=torch.bool)))
         beside = {one: _absent(width, ids.device) for one, width in self.widths.items()}
         return unit(self.objective.project(beside | {self.name: encoded})[self.name].pooled)
 
@@ -94,7 +87,6 @@ def export_text(folder: Path, model: Model, objective: Objective, name: str, sen
         return reason
     module = _Text(encoder, model, objective, name).cpu().eval()
     ids = torch.tensor([encoder.vocabulary(sentences[0] if sentences else "somebody walks")])
-    shapes = {"ids": {1: torch.export.Dim("tokens", min=2, max=encoder.vocabulary.longest)}}
     try:
         encoder.vocabulary.save(folder / TOKENIZER)
     except ValueError as error:
@@ -102,19 +94,7 @@ def export_text(folder: Path, model: Model, objective: Objective, name: str, sen
     (folder / SETTINGS).write_text(json.dumps({"longest": encoder.vocabulary.longest}), encoding="utf-8")
 
     def export() -> None:
-        # A length that is neither 0 nor 1 nor the longest, or it would be taken for a constant.
-        torch.onnx.export(
-            module,
-            (ids,),
-            str(folder / TEXT),
-            input_names=["ids"],
-            output_names=["pooled"],
-            dynamic_shapes=shapes,
-            opset_version=_OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        write(module, (ids,), Ports(("ids",), ((1, "tokens"),), ("pooled",)), folder / TEXT, "onnx", "dynamo")
 
     def differences() -> float:
         tower = TextTower(folder)
@@ -151,16 +131,10 @@ def export_clips(folder: Path, model: Model, objective: Objective, side: str, da
     clips += [{name: values} for name, values in clips[0].items()]
 
     def export() -> None:
-        # Fusions refuse rows that have nothing, a branch on values, which only the tracing exporter goes past.
-        torch.onnx.export(
-            module,
-            module.inputs(clips[0]),
-            str(folder / CLIP),
-            input_names=[name + end for name in names for end in (VALUES, MASK)],
-            output_names=["pooled"],
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+        inputs = module.inputs(clips[0])
+        known = tuple(name + end for name in names for end in (VALUES, MASK))
+        ports = Ports(known, tuple(tuple(one.shape) for one in inputs), ("pooled",))
+        write(module, inputs, ports, folder / CLIP, "onnx", "dynamo")
 
     def differences() -> float:
         tower = ClipTower(folder)
@@ -196,7 +170,7 @@ def _absent(width: int, place: torch.device) -> Encoded:
 
 
 def _lacking() -> str:
-    absent = [name for name in _NEEDED if find_spec(name) is None]
+    absent = lacking(_NEEDED)
     return (
         f"{', '.join(absent)} not installed when the run was evaluated: pip install 'counterpoint[onnx,hf]'"
         if absent
@@ -205,26 +179,5 @@ def _lacking() -> str:
 
 
 def _kept(path: Path, export: Callable[[], None], differences: Callable[[], float]) -> str:
-    """Export quietly and compare; a file that answers otherwise, or none, is told."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    quiet = logging.getLogger("torch.onnx")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
-    unknown = (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError, AttributeError, LookupError)
-    unfit = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
-    try:
-        with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")
-            export()
-        most = differences()
-    # What an exporter or a runtime meets that it does not know comes as one of these; a run does not fail by it.
-    except (*unknown, *unfit, state.RuntimeException) as error:
-        path.unlink(missing_ok=True)
-        return f"it could not be exported: {' '.join(str(error).split())[:200]}"
-    finally:
-        quiet.setLevel(level)
-    if not most < _CLOSE:
-        path.unlink()
-        return f"what was exported differs by {most:.2g} from the model"
-    return ""
+    """Export and compare; "", or why there is no file."""
+    return kept(path, export, differences, _CLOSE)[1]

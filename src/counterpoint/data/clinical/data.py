@@ -87,7 +87,7 @@ class Clinical(Data):
         self._variables = variables
         self._groups = groups_of(self._cells, self.names, columns.group)
         self._labelling = labelled(self._store, self._labels, self.classes, self._groups, self._cells, columns)
-        self._folds = split.folds(self._cells, np.array(self._groups), self._labelling.labels)
+        self._folds = split.divide(self._cells, np.array(self._groups), self._labelling.labels)
         self.folds = tuple(self._folds)
         self._scales: dict[str, Standardised] = {}
 

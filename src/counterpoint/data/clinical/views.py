@@ -78,6 +78,8 @@ class StayRows(Rows):
         self.ids = stays
         self.labels, self.groups = columns.labels[stays], columns.groups[stays]
         self.domains, self.metadata = columns.domains[stays], columns.metadata[stays]
+        # Of what is padded: a token a set. Views that hide sets are about as long.
+        self.lengths = np.diff(store.rows)[stays]
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Gather the events of all rows, a view at a time."""

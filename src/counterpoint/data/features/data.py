@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counterpoint.data.audit import audit, content_values
 from counterpoint.data.base import Data, Rows, SplitName
 from counterpoint.data.features.dropout import RunViews
 from counterpoint.data.features.rows import Block, FeatureRows, standardised
 from counterpoint.data.features.sources import FeatureSource, gather, joined_ids
-from counterpoint.data.labelling import Labelling, indices, measured, ordered
+from counterpoint.data.labelling import Labelling, indices, measured, ordered, target_numbers
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
 from counterpoint.data.splits import ByGroup, Split, Value, text
 from counterpoint.data.tables import Table, read_table
+from counterpoint.keys import Int
 
 _PLAIN = RunViews()
 _YES = {"true", "yes", "1"}
@@ -37,6 +39,7 @@ class RunColumns:
         group: columns that together name what must stay on one side of a split; empty for the run itself.
         domain: the operating condition; empty for none.
         metadata: columns for the baseline that sees no feature.
+        target: a number to be predicted; empty for none.
     """
 
     id: list[str] = field(default_factory=lambda: ["id"])
@@ -45,6 +48,7 @@ class RunColumns:
     group: list[str] = field(default_factory=list)
     domain: str = ""
     metadata: list[str] = field(default_factory=list)
+    target: str = ""
 
 
 @final
@@ -104,8 +108,8 @@ class FeatureTables(Data):
         joined = zip(*(_texts(cells, name, len(kept)) for name in columns.group or columns.id), strict=True)
         self._groups = ["/".join(parts) for parts in joined]
         self._cells: dict[str, list[Value | None]] = cells
-        self._labelling = self._numbered()
-        self._folds = split.folds(cells, np.array(self._groups), self._labelling.labels)
+        self._labelling = self._numbered()._replace(targets=self._targets(table, kept))
+        self._folds = split.divide(cells, np.array(self._groups), self._labelling.alike)
         self.folds = tuple(self._folds)
         self._scaled: dict[str, dict[str, Block]] = {}
 
@@ -137,6 +141,11 @@ class FeatureTables(Data):
             np.maximum(indices(domains, ordered(domains)), 0),
             np.concatenate([np.empty((count, 0)), *known], 1),
         )
+
+    def _targets(self, table: Table, kept: Int) -> NDArray[np.float64] | None:
+        """Targets of the runs that are kept; None where no column has them."""
+        self.target = name = self._columns.target
+        return target_numbers(table.columns[name], lambda row: table.place(row, name))[kept] if name else None
 
     def training(self, fold: str, split: SplitName) -> Rows:
         """One row a run of the split.
@@ -225,7 +234,7 @@ def _check_settings(features: dict[str, FeatureSource], normalise: str, clip: fl
 
 
 def _check_columns(table: Table, columns: RunColumns) -> None:
-    wanted = [*columns.id, columns.label, columns.domain, *columns.group, *columns.metadata]
+    wanted = [*columns.id, columns.label, columns.domain, columns.target, *columns.group, *columns.metadata]
     for name in filter(None, wanted):
         if name not in table.columns:
             raise ValueError(f"{table.path}: no column {name!r}; the table has {', '.join(table.columns)}")

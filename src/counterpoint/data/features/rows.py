@@ -46,6 +46,13 @@ class Block(NamedTuple):
         some: Bool = np.any(self.mask, axis=1)
         return some
 
+    @property
+    def lengths(self) -> Int:
+        """(n,) tokens of each run up to its last real one."""
+        size = self.mask.shape[1]
+        lengths: Int = size - np.where(self.present, self.mask[:, ::-1].argmax(1), size)
+        return lengths
+
     def take(self, rows: Int) -> Block:
         """Those of some runs."""
         return Block(self.values[rows], self.mask[rows])
@@ -100,6 +107,14 @@ class FeatureRows(Rows):
         self.ids = runs
         self.labels, self.groups = columns.labels[runs], columns.groups[runs]
         self.domains, self.metadata = columns.domains[runs], columns.metadata[runs]
+        self.targets = None if columns.targets is None else columns.targets[runs]
+        # Modalities of one T are cut alike: a fusion may lay their tokens side by side.
+        spans: dict[int, list[Int]] = {}
+        for block in blocks.values():
+            spans.setdefault(block.mask.shape[1], []).append(block.lengths)
+        self._spans: dict[int, Int] = {size: np.max(some, axis=0) for size, some in spans.items()}
+        longest: Int = np.max(list(self._spans.values()), axis=0)[runs]
+        self.lengths = longest if len(np.unique(longest)) > 1 else None
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Gather the features of all rows, a view at a time."""
@@ -107,13 +122,15 @@ class FeatureRows(Rows):
         keys = np.array([draw.key for draw in draws], dtype=np.int64)
         views = [self._view(self.ids[rows], keys, view) for view in range(self._views.count)]
         columns = (self.labels, self.groups, self.domains, self.ids)
-        return Batch(views, *(torch.from_numpy(column[rows]) for column in columns))
+        labels, groups, domains, ids = (torch.from_numpy(column[rows]) for column in columns)
+        return Batch(views, labels, groups, domains, ids, self.targets_of(rows))
 
     def _view(self, runs: Int, keys: Int, view: int) -> dict[str, Modality]:
         kept = self._views.kept(self._present[runs], keys, view)
         found: dict[str, Modality] = {}
         for at, (name, block) in enumerate(self._blocks.items()):
-            mask = block.mask[runs] & kept[:, [at]]
-            values = np.where(mask[:, :, None], block.values[runs], np.float32(0))
+            length = max(1, int(self._spans[block.mask.shape[1]][runs].max()))
+            mask = block.mask[runs, :length] & kept[:, [at]]
+            values = np.where(mask[:, :, None], block.values[runs, :length], np.float32(0))
             found[name] = Signal(torch.from_numpy(values), torch.from_numpy(mask))
         return found

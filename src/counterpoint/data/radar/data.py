@@ -282,6 +282,6 @@ class RadarClips(Data):
 def _divided(split: Split, cells: Columns, groups: NDArray[Any], labels: Int) -> dict[str, Fold]:
     """The folds; what split files share is left to the audit, which names all of it and stops a run."""
     if not isinstance(split, ByColumn) or split.shared_groups == "report":
-        return split.folds(cells, groups, labels)
-    found = replace(split, shared_groups="report").folds(cells, groups, labels)
+        return split.divide(cells, groups, labels)
+    found = replace(split, shared_groups="report").divide(cells, groups, labels)
     return {name: Fold(*fold) for name, fold in found.items()}

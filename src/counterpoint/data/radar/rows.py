@@ -61,6 +61,7 @@ class RadarRows(Rows):
         self.ids = clips
         self.labels, self.groups = columns.labels[clips], columns.groups[clips]
         self.domains, self.metadata = columns.domains[clips], columns.metadata[clips]
+        self.lengths = cuts(store.frames[clips], shown.frames, None).lengths
         self._unread: frozenset[str] = frozenset()
 
     def __getitems__(self, draws: list[Draw]) -> Batch:

@@ -101,7 +101,7 @@ class Vibration(Data):
         longest = max(int(self._widths.max()), self._width)
         self.specs = {MODALITY: SignalSpec(self._source.channels, longest, self._rate)}
         self._columns_of = self._table.labelling(self.classes, columns.metadata)
-        self._folds = split.folds(self._table.cells, np.array(self._table.groups), self._columns_of.labels)
+        self._folds = split.divide(self._table.cells, np.array(self._table.groups), self._columns_of.labels)
         self.folds = tuple(self._folds)
 
     def training(self, fold: str, split: SplitName) -> Rows:

@@ -117,7 +117,7 @@ class WeldRuns(Data):
         self.classes = tuple(dict.fromkeys(labels.classes.values()))
         self.specs = {name: medium.spec for name, medium in self._media.items()}
         self._columns = self._runs.numbered(labels)
-        self._folds = split.folds(self._runs.cells, np.array(self._runs.directories), self._columns.labels)
+        self._folds = split.divide(self._runs.cells, np.array(self._runs.directories), self._columns.labels)
         self.folds = tuple(self._folds)
 
     def _look(self, catalogue: Catalogue, row: int, loading: WeldLoading) -> dict[str, list[Path]] | None:

@@ -106,6 +106,14 @@ class TextEncoder(Pretrained):
         tokens = F.pad(tokens, (0, 0, 0, 1)) if tokens.shape[1] == 0 else tokens
         return Features(tokens, torch.arange(tokens.shape[1], device=device) < lengths.unsqueeze(1))
 
+    def read(self, ids: Tensor, real: Tensor) -> Features:
+        """What the model makes of numbers of tokens (B, L), of which some are ``real`` (B, L)."""
+        said = self.model(input_ids=ids, attention_mask=real.long())
+        states: Tensor = said.last_hidden_state
+        if self.pooling == "pooler":
+            states = torch.cat([said.pooler_output.unsqueeze(1), states[:, 1:]], 1)
+        return Features(states, real)
+
     def finish(self, features: Features) -> Encoded:
         """Project tokens, and what is pooled of them before the projection.
 
@@ -169,10 +177,7 @@ class TextEncoder(Pretrained):
         ids = pad_sequence([torch.tensor(one) for one in numbers], batch_first=True).to(self.frozen.device)
         lengths = torch.tensor([len(one) for one in numbers], device=ids.device)
         real = torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
-        said = self.model(input_ids=ids, attention_mask=real.long())
-        states: Tensor = said.last_hidden_state
-        if self.pooling == "pooler":
-            states = torch.cat([said.pooler_output.unsqueeze(1), states[:, 1:]], 1)
+        states = self.read(ids, real).tokens
         return [state[: len(one)] for state, one in zip(states, numbers, strict=True)]
 
 
