@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from counterpoint import run
@@ -95,7 +96,11 @@ def test_errors_are_all_in_a_file_and_told_apart_by_the_table(made: tuple[Path, 
     assert parts["table, Sex"]["unknown"]["rows"] == SCANS
     assert sum(line["rows"] for line in parts["table, Age"].values()) == PATIENTS * SCANS
     # Every patient brings as many scans, so the number of them parts no row from another.
-    assert "metadata 1" not in parts
+    assert "number of scans" not in parts
+    told_rows = pq.read_table(folder / "predictions.parquet", columns=["recording", "group_name"]).to_pylist()
+    assert told_rows
+    assert all(row["group_name"] == row["recording"] for row in told_rows)
+    assert {line["group"] for line in lines} <= {line["name"] for line in lines}
     assert "all in errors.csv" in told
 
 

@@ -25,7 +25,7 @@ from counterpoint.evaluate.baselines import SUMMARY, HandFeatures, baselines, ha
 from counterpoint.evaluate.chemometrics import PcaBoosting, PcaLda, PcaSvm, PlsDa
 from counterpoint.evaluate.embeddings import Embeddings
 from counterpoint.evaluate.probes import Boosting, Evaluator
-from counterpoint.evaluate.spectral_baselines import SPECTRA, TABLE
+from counterpoint.evaluate.spectral_baselines import SPECTRA, TABLE, spectral_answers
 from counterpoint.recipe import Recipe, import_roles
 from counterpoint.types import Batch, Modality, Spec, Spectra, SpectraSpec, Table, TableSpec
 
@@ -73,6 +73,32 @@ def test_discriminant_analysis_is_that_of_a_pipeline() -> None:
     train, test = made(120, 0), made(60, 1)
     steps = make_pipeline(PCA(10), LinearDiscriminantAnalysis()).fit(train.values.astype(float), train.labels)
     np.testing.assert_allclose(PcaLda().predict(train, test), steps.predict_proba(test.values), atol=1e-4)
+
+
+def test_discriminant_analysis_of_whitened_components_takes_them_all() -> None:
+    train, test = made(120, 0), made(60, 1)
+    whitener = PCA(12, whiten=True).fit(train.values)
+    sides = [replace(side, values=whitener.transform(side.values).astype(np.float32)) for side in (train, test)]
+    asked = PcaLda(components="all")
+    assert asked.name == "LDA"
+    plain = LinearDiscriminantAnalysis().fit(sides[0].values.astype(float), train.labels)
+    np.testing.assert_allclose(asked.predict(*sides), plain.predict_proba(sides[1].values), atol=1e-6)
+
+
+def test_discriminant_analysis_beside_others_takes_few_points_whole_and_components_of_many() -> None:
+    for points, name in ((50, "spectra, LDA"), (51, "spectra, PCA10-LDA")):
+        side = made(30, 0)
+        wide = np.random.default_rng(0).normal(size=(30, points + 1)).astype(np.float32)
+        sets = {"spectra": replace(side, values=wide)}
+        assert [answer[0] for answer in spectral_answers(sets, sets, 0) if "LDA" in answer[0]] == [name]
+
+
+def test_trees_of_few_rows_may_part_them() -> None:
+    train, test = made(30, 0, 2), made(60, 1, 2)
+    values = [np.where(side.labels == 1, 1.0, -1.0)[:, None].astype(np.float32) for side in (train, test)]
+    fitted, asked = (replace(side, values=own) for side, own in zip((train, test), values, strict=True))
+    found = Boosting(trees=20).predict(fitted, asked)
+    assert found.argmax(1).tolist() == test.labels.tolist()
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -237,7 +263,7 @@ def test_baselines_of_each_alone_and_of_both(modalities: tuple[str, ...], starts
     fitted = collected(Clinic(0, modalities))
     results = {one.name: one for one in baselines(fitted, collected(Clinic(1, modalities), fitted.medians), fold="a")}
     assert {name.split(", ")[0] for name in results} == starts | {"majority class"}
-    for name in ("PCA20-SVM", "PCA10-LDA", "PLS-DA", "logistic regression", "PCA20, gradient boosting"):
+    for name in ("PCA20-SVM", "LDA", "PLS-DA", "logistic regression", "PCA20, gradient boosting"):
         assert (f"spectra, {name}" in results) == ("spectra" in modalities)
     for name in ("logistic regression", "gradient boosting"):
         assert (f"table, {name}" in results) == ("table" in modalities)

@@ -72,7 +72,10 @@ def test_rates_are_shares_of_wrong_rows_and_the_worst_stand_first() -> None:
     assert parts["group"]["parts"] == len(set(main[0].truth.groups.tolist()))
     assert sorted(line["rows"] for line in parts["age"]["lines"])[0] == 20
     (line,) = error_lines({"errors": found})
-    assert f"sex {parts['sex']['lines'][0]['name']} " in line
+    told = [(name, part["lines"][0]) for name, part in parts.items()][:3]
+    shares = [f"{name} {one['name']} {100 * one['value']:.0f} % of {one['rows']}" for name, one in told]
+    assert line.endswith(f"worst: {', '.join(shares)}.")
+    assert "sex" not in line  # the fourth part
 
 
 def test_parts_of_which_all_rows_agree_have_the_exact_bound() -> None:
@@ -82,7 +85,8 @@ def test_parts_of_which_all_rows_agree_have_the_exact_bound() -> None:
     right[20:] = right[20:, ::-1]
     truth = Truth(labels, index, index // 20, index, ("a", "b"))
     found = error_analysis([Result("x", "model", right, truth)], NAMES, {}, resamples=20)
-    worst, best = found["parts"][1]["lines"]
+    (domains,) = found["parts"]  # every group has one row, and such parts tell nothing
+    worst, best = domains["lines"]
     assert (worst["name"], worst["value"], worst["high"]) == ("1", 1.0, 1.0)
     assert (best["name"], best["value"], best["low"]) == ("0", 0.0, 0.0)
     assert best["high"] == pytest.approx(1 - 0.025 ** (1 / 20))
@@ -105,7 +109,35 @@ def test_a_perfect_answer_has_no_wrong_row() -> None:
     perfect = replace(one, probabilities=np.eye(2)[one.truth.labels])
     found = error_analysis([perfect], NAMES, {}, resamples=20)
     assert (found["wrong"], found["top"], found["rate"]) == (0, [], 0.0)
-    assert error_lines({"errors": found})[0].startswith("Wrong: 0.0 % of 120 test rows")
+    assert error_lines({"errors": found}) == ["Wrong: 0.0 % of 120 test rows (model; all in errors.csv)."]
+
+
+def test_what_is_printed_leaves_out_parts_of_one_row() -> None:
+    labels, index = np.zeros(8, np.int64), np.arange(8)
+    answers = np.tile([0.9, 0.1], (8, 1))
+    answers[:2] = answers[:2, ::-1]
+    truth = Truth(labels, index, labels, index, ("a", "b"))
+    site = np.array(["lone", "north", "north", *["south"] * 5])
+    found = error_analysis([Result("x", "model", answers, truth)], NAMES, {"": {"site": site}}, resamples=20)
+    (part,) = found["parts"]
+    assert [line["name"] for line in part["lines"]] == ["lone", "north", "south"]
+    assert error_lines({"errors": found}) == [
+        "Wrong: 25.0 % of 8 test rows (x; all in errors.csv); worst: site north 50 % of 2."
+    ]
+
+
+def test_groups_are_called_by_their_names_where_there_are_any() -> None:
+    one = drawn(0)
+    called = [f"patient {group}" for group in range(70)]
+    wrong = wrong_rows([one], NAMES, called)
+    assert {type(row.group) for row in wrong} == {str, int}
+    for row in wrong:
+        number = int(one.truth.groups[row.id])
+        assert row.group == (called[number] if number < 70 else number)
+    found = error_analysis([one], NAMES, {}, called, resamples=20)
+    names = {line["name"] for part in found["parts"] if part["name"] == "group" for line in part["lines"]}
+    assert names <= {*called, *map(str, range(70, 80))}
+    assert names & set(called)
 
 
 def test_agreement_is_that_of_sklearn_on_the_rows_both_know() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -396,8 +397,6 @@ def test_recipes_of_radhar(tmp_path: Path, data_root: Path, monkeypatch: pytest.
 
 @pytest.mark.nightly
 def test_recipe_weld_features(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
     monkeypatch.chdir(tmp_path)
     shutil.copytree(data_root / "weld" / "intel_features", tmp_path / "data" / "weld_features")
     found = outcomes(built("weld_features"), tmp_path)
@@ -418,12 +417,30 @@ def test_recipe_weld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.nightly
-def test_recipe_spectra_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["spectra_attention", "spectra_tft"])
+def test_recipes_of_spectra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     command("data", "generate", "spectra", "data/spectra_sim", "--count", "60")
-    found = outcomes(built("spectra_attention"), tmp_path)
+    found = outcomes(built(name), tmp_path)
     expect(found["model"], lengths=True)
     assert PROBABILITIES in found["model"].outputs
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "file"), [("saliva", "covid_dataset.npz"), ("mayonnaise", "mayonnaise.csv")])
+def test_recipes_of_real_spectra(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (source,) = (data_root / "spectra").rglob(file)
+    (tmp_path / "data" / name).mkdir(parents=True)
+    shutil.copy(source, tmp_path / "data" / name)
+    expect(outcomes(built(name), tmp_path)["model"], lengths=False)
+
+
+def test_recipe_coffee(tmp_path: Path) -> None:
+    pytest.importorskip("chemotools")
+    expect(outcomes(built("coffee"), tmp_path)["model"], lengths=False)
 
 
 @pytest.mark.nightly

@@ -123,7 +123,7 @@ def test_hidden_rows_hide_in_every_view_whatever_brings_them(tmp_path: Path) -> 
             assert isinstance(view["sound"], Features)
             assert not view["sound"].mask.any()
             assert all(torch.equal(a, b) for a, b in zip(view["vibration"], whole["vibration"], strict=True))  # type: ignore[arg-type]
-        assert all(torch.equal(a, b) for a, b in zip(seen[1:], plain[1:], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(seen[1:5], plain[1:5], strict=True))
     assert present(Hidden(kept, ["sound"]), ["vibration", "sound"]).tolist() == [[True, False]] * 6
     assert Subset(Hidden(rows, ["sound"]), np.array([4, 1])).content("vibration") == [
         rows.content("vibration")[row] for row in (4, 1)

@@ -31,7 +31,16 @@ def command(*words: str | Path) -> str:
 def expect_run(folder: Path) -> dict[str, Any]:
     """The scores of a run whose folder has all that it should."""
     scores: dict[str, Any] = json.loads((folder / "scores.json").read_text())
-    names = {"recipe.yaml", "data.json", "environment.json", "scores.json", "report.html", "baselines", "cells"}
+    names = {"recipe.yaml", "data.json", "environment.json", "model.json", "scores.json", "report.html", "baselines"}
+    names |= {
+        "cells",
+        "predictions.parquet",
+        "metrics.csv",
+        "metrics.json",
+        "curves.json",
+        "errors.csv",
+        "model_card.md",
+    }
     assert {path.name for path in folder.iterdir()} == names | ({"index"} if scores["retrieval"] else set())
     for cell in (folder / "cells").iterdir():
         assert (cell / "metrics.csv").is_file()

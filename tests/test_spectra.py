@@ -328,6 +328,20 @@ def test_bad_scans_go_and_the_rest_of_the_patient_stays(tmp_path: Path) -> None:
     assert rows.metadata[:, 0].tolist() == rows.lengths.tolist()
 
 
+def test_metadata_and_groups_are_called_by_their_names(tmp_path: Path) -> None:
+    columns = SpecimenColumns(label="Group", metadata=["Age", "Sex"])
+    data = made(tmp_path, columns=columns, table=table(tmp_path), split=BY_SITE)
+    rows = data.evaluation("main", "test")
+    assert rows.metadata_names == ("number of scans", "Age", "Sex = f", "Sex = m")
+    assert rows.metadata.shape[1] == 4
+    clinic = clinic_columns()
+    known = dict(zip(clinic["PatientID"], zip(clinic["Age"], clinic["Sex"], strict=True), strict=True))
+    for row, place in enumerate(rows.ids.tolist()):
+        assert data.group_names[rows.groups[row]] == data.names[place]
+        age, sex = known[data.names[place]]
+        assert rows.metadata[row].tolist() == [SCANS, age, sex == "f", sex == "m"]
+
+
 def test_views_show_some_scans_by_the_key_alone(tmp_path: Path) -> None:
     views = ScanViews(count=2, scans=2)
     rows = made(tmp_path, views=views).training("part=1", "train")

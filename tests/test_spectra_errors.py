@@ -124,6 +124,65 @@ def test_an_id_that_does_not_match_the_pattern(world: World) -> None:
     refused(world, "data.scans.pattern=(P", words=["is no regular expression"])
 
 
+def test_classes_named_by_numbers(world: World) -> None:
+    numbers = [f"{patient % 2}.0" for patient in range(PATIENTS) for _ in range(SCANS)]
+    world.rescan(lambda columns: columns.update(Group=numbers))
+    world.examine(lambda columns: columns.pop("Group"))
+    text = world.recipe.read_text(encoding="utf-8").replace("CTRL: healthy", "0: healthy").replace("DM:", "1:")
+    world.recipe.write_text(text, encoding="utf-8")
+    refused(world, words=['data.columns.names.0: a key is a text here: put it in quotes, "0"'])
+    for zero, one in (("0", "1"), ("0.0", "1.0")):
+        told = passed(world, f"data.columns.names={{'{zero}': healthy, '{one}': diabetes}}", STRICT)
+        assert f'classes {{"healthy": {PATIENTS // 2}, "diabetes": {PATIENTS // 2}}}' in told
+    refused(world, "data.columns.names={'1': a, '1.0': b}", words=["has a cell twice, in two spellings: 1, 1.0"])
+
+
+def test_what_stands_for_an_empty_cell_is_no_class(world: World) -> None:
+    world.rescan(lambda columns: columns.pop("Group"))
+    world.examine(put("Group", 4, "NA"))
+    told = passed(world, "data.columns.names={}", STRICT)
+    assert f'classes {{"CTRL": {PATIENTS // 2}, "DM": {PATIENTS // 2 - 1}}}' in told
+    assert '"unlabelled": 1' in told
+    refused(world, "data.columns.names={NA: a, DM: b}", words=["'NA' stands for an empty cell"])
+
+
+def test_ids_that_spell_numbers_are_not_rounded(world: World) -> None:
+    names = [f"12.{patient + 1}" for patient in range(PATIENTS)]
+    world.rescan(lambda columns: columns.update(Sample=[f"{name}-{scan}" for name in names for scan in range(SCANS)]))
+    world.examine(lambda columns: columns.update(PatientID=names))
+    told = passed(world, r"data.scans.pattern=(?P<specimen>.+)-(?P<scan>\d+)", "data.loading.unmatched=error")
+    assert f'"with spectra": {PATIENTS}, "with table": {PATIENTS}' in told
+    world.rescan(lambda columns: columns.update(Sample=[f"{patient}" for patient in range(24) for _ in range(SCANS)]))
+    world.examine(lambda columns: columns.update(PatientID=[f"{patient}.0" for patient in range(PATIENTS)]))
+    told = passed(world, "data.scans.pattern=''", "data.loading.unmatched=error")
+    assert f'"with spectra": {PATIENTS}, "with table": {PATIENTS}' in told
+    world.examine(lambda columns: columns.update(PatientID=["1", "1.0", *map(str, range(2, PATIENTS))]))
+    refused(world, "data.scans.pattern=''", words=["column 'PatientID': '1' stands in rows 2 and 3"])
+
+
+def test_decimal_commas_are_told_as_such(world: World) -> None:
+    world.examine(put("BMI", 3, "27,5"))
+    remedy = "save the file with decimal points, not commas"
+    refused(world, words=[f"{world.clinic}, row 5, column 'BMI': '27,5' is no number; {remedy}"])
+    world.rescan(put("w3", 3, "1,5"))
+    refused(world, words=[f"{world.scans}, row 5, column 'w3': '1,5' is no number; {remedy}"])
+    header = "Sample;Group;Site;" + ";".join(f"{400 + point},5" for point in range(12))
+    world.scans.write_text(f"{header}\n", encoding="utf-8")
+    refused(world, "data.scans.axis={}", words=["no header is a number", "Save the file with decimal points"])
+
+
+def test_a_threshold_of_groups_wants_validation_groups_of_one_class(world: World) -> None:
+    parts = ["train"] * 12 + ["valid"] * 6 + ["test"] * 6
+    # In validation each ward has patients of both classes, elsewhere every patient is a ward.
+    wards = [str(patient // 2 if part == "valid" else 100 + patient) for patient, part in enumerate(parts)]
+    world.examine(lambda columns: columns.update(Part=parts, Ward=wards))
+    asked = ["data.table.features=[Age, BMI, Sex]", "data.columns.group=[Ward]"]
+    asked += ["data.split={type: ByColumn, column: Part}", "evaluation.threshold={}"]
+    passed(world, *asked, "evaluation.by_group={}")
+    words = ["the validation rows of fold 'main' are 0 healthy, 0 diabetes"]
+    refused(world, *asked, "evaluation.by_group={decides: groups}", words=words)
+
+
 def test_a_scan_that_stands_twice(world: World) -> None:
     world.rescan(put("Sample", 5, "P1000-2"))
     words = [

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoint.data.base import Data
+from counterpoint.data.base import Data, Rows
 from counterpoint.data.sampling import PassSampler, loader
 from counterpoint.evaluate import by_group, threshold
 from counterpoint.evaluate.agreement import agreement, agreement_lines
@@ -18,6 +18,7 @@ from counterpoint.evaluate.by_group import group_deciding, group_lines, group_sc
 from counterpoint.evaluate.detection import DEFECT, deciding
 from counterpoint.evaluate.embeddings import Embeddings, Truth
 from counterpoint.evaluate.errors import Column, Wrong, error_analysis, error_lines, wrong_rows
+from counterpoint.evaluate.intervals import Int
 from counterpoint.evaluate.results import Result, load_results, save_results, unseen_classes
 from counterpoint.evaluate.threshold import operating, threshold_lines
 from counterpoint.evaluation import Evaluation
@@ -34,12 +35,14 @@ class Beside(NamedTuple):
         valid: the main answer on validation rows, where a threshold is asked for.
         heads: every head of the objective on test rows.
         names: of the recordings by id.
+        groups: their names, by index; empty where the reader does not say.
         columns: fold -> name -> what a column says of the labelled test rows.
     """
 
     valid: Sequence[Result] = ()
     heads: Sequence[Result] = ()
     names: Sequence[str] = ()
+    groups: Sequence[str] = ()
     columns: Mapping[str, Mapping[str, Column]] = MappingProxyType({})
 
 
@@ -57,7 +60,7 @@ def check(evaluation: Evaluation, data: Data) -> None:
         tested = [(fold, data.evaluation(fold, "test")) for fold in data.folds]
         by_group.check(evaluation.by_group, {fold: (rows.labels, rows.groups) for fold, rows in tested})
     if evaluation.threshold:
-        validation = {fold: data.evaluation(fold, "valid").labels for fold in data.folds}
+        validation = {fold: _judged(evaluation, data.evaluation(fold, "valid")) for fold in data.folds}
         classes, detection = data.classes, evaluation.detection
         if detection is not None and detection.decides == "defects":
             normal = classes.index(detection.normal)
@@ -67,6 +70,13 @@ def check(evaluation: Evaluation, data: Data) -> None:
             }
             classes = (detection.normal, DEFECT)
         threshold.check(evaluation.threshold, classes, validation)
+
+
+def _judged(evaluation: Evaluation, rows: Rows) -> Int:
+    """Labels of the rows that decide; where groups do, rows of groups that are of several classes have none."""
+    if evaluation.by_group is None or evaluation.by_group.decides == "rows":
+        return rows.labels
+    return np.where(by_group.of_one_class(rows.labels, rows.groups), rows.labels, UNLABELLED)
 
 
 def keep(cell: Path, valid: Sequence[Result], heads: Sequence[Result]) -> None:
@@ -103,7 +113,7 @@ def beside(data: Data, cells: Sequence[Path]) -> Beside:
         paths = [path for cell in cells if (path := cell / f"{name}.parquet").is_file()]
         found[name] = [result for path in paths for result in load_results(path)]
     columns = {fold: test_columns(data, fold) for fold in data.folds}
-    return Beside(found["validation"], found["heads"], data.names, columns)
+    return Beside(found["validation"], found["heads"], data.names, data.group_names, columns)
 
 
 def test_columns(data: Data, fold: str) -> dict[str, Column]:
@@ -113,7 +123,8 @@ def test_columns(data: Data, fold: str) -> dict[str, Column]:
     """
     rows = data.evaluation(fold, "test")
     known = rows.labels != UNLABELLED
-    columns = {f"metadata {place + 1}": values[known] for place, values in enumerate(rows.metadata.T)}
+    called = rows.metadata_names or [f"metadata {place + 1}" for place in range(rows.metadata.shape[1])]
+    columns = {name: values[known] for name, values in zip(called, rows.metadata.T, strict=True)}
     specs = {name: spec for name, spec in data.specs.items() if isinstance(spec, TableSpec)}
     if not specs:
         return columns
@@ -153,14 +164,14 @@ def analyse(
     return {
         "by_group": group_scores(groups, judged, main[0].name, evaluation.metric),
         "threshold": operating(evaluation.threshold, valid, group_deciding(groups, main)),
-        "errors": error_analysis(main, more.names, more.columns),
+        "errors": error_analysis(main, more.names, more.columns, more.groups),
         "agreement": agreement(more.heads),
     }
 
 
-def all_wrong(evaluation: Evaluation, main: Sequence[Result], names: Sequence[str]) -> list[Wrong]:
+def all_wrong(evaluation: Evaluation, main: Sequence[Result], data: Data) -> list[Wrong]:
     """Every wrong row of the main answer, as detection has it decide."""
-    return wrong_rows(deciding(evaluation.detection, main), names)
+    return wrong_rows(deciding(evaluation.detection, main), data.names, data.group_names)
 
 
 def lines(scores: dict[str, Any]) -> list[str]:

@@ -232,7 +232,7 @@ def _judge(recipe: Recipe, data: Data, folder: Path, told: Sequence[str] = ()) -
     cells = [cell_folder(folder, fold, seed) for fold in data.folds for seed in recipe.seeds]
     more = analyses.beside(data, cells if data.classes else ())
     if judged:
-        wrong = analyses.all_wrong(recipe.evaluation, main_answer(recipe, judged), data.names)
+        wrong = analyses.all_wrong(recipe.evaluation, main_answer(recipe, judged), data)
         errors.write_errors(folder / "errors.csv", wrong)
     scores = summarise(recipe, judged, transferred, shots, retrieved, more)
     return _tell(folder, scores | explain.explained(recipe, data, folder), told)

@@ -28,7 +28,7 @@ class Hardware:
         deterministic: ``on`` allows only operations that give the same bits every time, and says which has no such
             form; on a CPU runs repeat without it, on a GPU it costs speed.
         recompute: ``on`` lets the repeated blocks of encoders and fusion compute twice instead of keeping what they
-            computed: less memory for about a third more time, the same gradients.
+            computed: less memory, the same gradients, and a step that took 1.7 to 2.3 times as long where measured.
     """
 
     accelerator: str = "auto"

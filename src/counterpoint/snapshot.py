@@ -36,6 +36,7 @@ def prepare(folder: Path, recipe: Recipe, data: Data, overwrite: bool) -> None:
         ValueError: if it is of others; of changed data it names the files.
     """
     text, account = config.dump(recipe), data.report() | {"audit": {f: data.audit(f) for f in data.folds}}
+    account["group_names"] = list(data.group_names)
     if overwrite and folder.exists():
         shutil.rmtree(folder)
     if (folder / "recipe.yaml").is_file():

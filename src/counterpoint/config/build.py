@@ -192,6 +192,8 @@ def _problems(cls: type, value: Any, failure: ValidationError) -> Iterator[Probl
             yield from (dataclasses.replace(inner, path=path + inner.path) for inner in cause.problems)
         elif cause is not None:
             yield Problem(path, str(cause))
+        elif kind == "string_type" and location[-1:] == ("[key]",):
+            yield Problem(path, f'a key is a text here: put it in quotes, "{error["input"]}"', at="key")
         else:
             yield Problem(path, _said(error["msg"], kind, error["input"]))
 

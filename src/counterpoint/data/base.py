@@ -41,6 +41,7 @@ class Rows(Dataset[Batch], ABC):
         ids: (n,) row of the recording in the data's table.
         metadata: (n, m) float; all that is known of a row without its signal (rate, length, columns a user
             names); NaN where unknown. Feeds the metadata-only baseline.
+        metadata_names: (m,) what they are called; () where the reader does not say.
         lengths: (n,) how long each row is, in what its batch is padded by: frames, sets, scans; None where all rows
             are of one length.
         targets: (n,) number to be predicted, NaN where unknown; None where the data have none.
@@ -51,6 +52,7 @@ class Rows(Dataset[Batch], ABC):
     domains: Int
     ids: Int
     metadata: NDArray[np.float64]
+    metadata_names: tuple[str, ...] = ()
     lengths: Int | None = None
     targets: NDArray[np.float64] | None = None
 
@@ -111,6 +113,7 @@ class Data(ABC):
         folds: names of the train/valid/test divisions, at least one.
         names: recording id by row of the table.
         target: name of the number to be predicted; "" where there is none.
+        group_names: names of the groups, in the order of their indices; () where the reader does not say.
     """
 
     specs: dict[str, Spec]
@@ -118,6 +121,7 @@ class Data(ABC):
     folds: tuple[str, ...]
     names: tuple[str, ...]
     target: str = ""
+    group_names: tuple[str, ...] = ()
     _folds: dict[str, Fold]
     _left: Int | None = None
     """Rows of the table that ``only`` left, of a copy it made."""

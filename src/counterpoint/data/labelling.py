@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ class Labelling(NamedTuple):
         domains: (n,) index of the domain, 0 where there is none.
         metadata: (n, m) what is known without the signal.
         targets: (n,) number to be predicted, NaN where unknown; None where there is none.
+        metadata_names: (m,) what they are called; () where nobody said.
     """
 
     labels: Int
@@ -30,6 +31,7 @@ class Labelling(NamedTuple):
     domains: Int
     metadata: NDArray[np.float64]
     targets: NDArray[np.float64] | None = None
+    metadata_names: tuple[str, ...] = ()
 
     @property
     def alike(self) -> NDArray[Any]:
@@ -50,6 +52,23 @@ def indices(values: Sequence[str], names: Sequence[str]) -> Int:
     """Position of every value among the names; -1 for those that are none of them."""
     place = {name: at for at, name in enumerate(names)}
     return np.array([place.get(value, -1) for value in values], dtype=np.int64)
+
+
+def metadata_of(
+    columns: Mapping[str, Sequence[Value | None]], names: Sequence[str], count: int
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Some columns of ``count`` recordings as numbers (n, m), as ``measured``, and what each of the m is called.
+
+    Raises:
+        ValueError: as ``measured``.
+    """
+    parts, called = [np.empty((count, 0))], list[str]()
+    for name in names:
+        cells = columns[name]
+        parts.append(measured(name, cells))
+        several = parts[-1].shape[1] > 1
+        called += [f"{name} = {value}" for value in ordered([text(cell) for cell in cells])] if several else [name]
+    return np.concatenate(parts, 1), tuple(called)
 
 
 def measured(name: str, column: Sequence[Value | None]) -> NDArray[np.float64]:

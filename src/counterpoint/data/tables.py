@@ -10,7 +10,7 @@ import csv
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +66,13 @@ class Table:
         return f"{self.path}, row {self.rows[index]}, column {column!r}"
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, texts: Collection[str] = ()) -> Table:
     """Read a table of recordings.
 
     Args:
         path: a ``.csv`` or ``.txt`` (UTF-8; comma, semicolon or tab), ``.parquet`` or ``.xlsx`` file (its first sheet).
+        texts: columns whose cells stay as they are written in a ``.csv``, though they may spell numbers: of ids 12.1
+            and 12.10 are two.
 
     Raises:
         ValueError: the file is absent, too large, damaged or of another kind; a column name is doubled; a row
@@ -80,7 +82,7 @@ def read_table(path: Path) -> Table:
         raise ValueError(f"{path}: no such table; give the path of a .csv, .parquet or .xlsx file")
     match path.suffix.lower():
         case ".csv" | ".txt":
-            return _assemble(path, _csv_records(path), parse=True)
+            return _assemble(path, _csv_records(path), parse=True, texts=texts)
         case ".xlsx":
             return _assemble(path, _xlsx_records(path), parse=False)
         case ".parquet":
@@ -141,8 +143,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_.\-]", "", name).casefold()
 
 
-def _assemble(path: Path, records: Iterator[tuple[int, list[object]]], *, parse: bool) -> Table:
-    """Header and records to columns; ``parse`` where cells are text that may spell numbers."""
+def _assemble(
+    path: Path, records: Iterator[tuple[int, list[object]]], *, parse: bool, texts: Collection[str] = ()
+) -> Table:
+    """Header and records to columns; ``parse`` where cells, but those of ``texts``, may spell numbers."""
     _, header = next(records, (1, []))
     names = _header(path, header)
     cells: list[list[object]] = [[] for _ in header]
@@ -159,7 +163,7 @@ def _assemble(path: Path, records: Iterator[tuple[int, list[object]]], *, parse:
         rows.append(number)
         for column, cell in zip(cells, record, strict=True):
             column.append(cell)
-    return Table(path, {name: _typed(cells[at], parse=parse) for at, name in names.items()}, rows)
+    return Table(path, {name: _typed(cells[at], parse=parse and name not in texts) for at, name in names.items()}, rows)
 
 
 def _header(path: Path, header: list[object]) -> dict[int, str]:

@@ -82,6 +82,15 @@ def pooled(results: Sequence[Result], how: How) -> Pooled:
     return Pooled(found, len(left))
 
 
+def of_one_class(labels: Int, groups: Int) -> Any:
+    """(N,) rows that are labelled, as all labelled rows of their group are."""
+    found, known = np.zeros(len(labels), dtype=np.bool_), labels != UNLABELLED
+    if known.any():
+        of_one, owner = _groups(labels[known], groups[known])
+        found[known] = of_one[owner]
+    return found
+
+
 def _groups(labels: Int, groups: Int) -> tuple[Any, Int]:
     """(G,) which groups have rows of one class, and (N,) the index of the group of each row."""
     names, owner = np.unique(groups, return_inverse=True)

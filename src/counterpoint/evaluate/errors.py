@@ -17,6 +17,8 @@ from counterpoint.evaluate.results import Result, known
 
 TOP = 20
 """Lines that ``scores.json`` and the report have; ``errors.csv`` has every wrong row."""
+TOLD = 3
+"""Parts that the printed line names."""
 LEVELS = 8
 """Different values of a column up to which each is a part of its own; more are cut into quarters."""
 
@@ -30,7 +32,7 @@ class Wrong(NamedTuple):
     Attributes:
         name: of the recording.
         id: its row in the data's table.
-        group: of the row.
+        group: of the row, its name or its number.
         domain: of the row.
         fold: that tests it.
         true: its class.
@@ -42,7 +44,7 @@ class Wrong(NamedTuple):
 
     name: str
     id: int
-    group: int
+    group: str | int
     domain: int
     fold: str
     true: str
@@ -52,12 +54,13 @@ class Wrong(NamedTuple):
     seeds: int
 
 
-def wrong_rows(main: Sequence[Result], names: Sequence[str]) -> list[Wrong]:
+def wrong_rows(main: Sequence[Result], names: Sequence[str], groups: Sequence[str] = ()) -> list[Wrong]:
     """All of them, the most confident first.
 
     Args:
         main: results of one answer; the seeds of a fold test the same rows in the same order.
         names: of the recordings by id.
+        groups: names of the groups by index; numbers where there are none.
     """
     found = []
     for fold in dict.fromkeys(result.fold for result in main):
@@ -73,7 +76,7 @@ def wrong_rows(main: Sequence[Result], names: Sequence[str]) -> list[Wrong]:
                 Wrong(
                     name=names[place] if place < len(names) else str(place),
                     id=place,
-                    group=int(truth.groups[row]),
+                    group=_group(int(truth.groups[row]), groups),
                     domain=int(truth.domains[row]),
                     fold=fold,
                     true=truth.classes[truth.labels[row]],
@@ -84,6 +87,10 @@ def wrong_rows(main: Sequence[Result], names: Sequence[str]) -> list[Wrong]:
                 )
             )
     return sorted(found, key=lambda one: -one.probability)
+
+
+def _group(place: int, names: Sequence[str]) -> str | int:
+    return names[place] if place < len(names) else place
 
 
 def write_errors(path: Path, rows: Sequence[Wrong]) -> None:
@@ -97,36 +104,45 @@ def write_errors(path: Path, rows: Sequence[Wrong]) -> None:
 
 
 def error_analysis(
-    main: Sequence[Result], names: Sequence[str], columns: Mapping[str, Mapping[str, Column]], *, resamples: int = 1000
+    main: Sequence[Result],
+    names: Sequence[str],
+    columns: Mapping[str, Mapping[str, Column]],
+    called: Sequence[str] = (),
+    *,
+    resamples: int = 1000,
 ) -> dict[str, Any]:
     """Where the main answer fails.
 
     Args:
         main: its results, a row each.
         names: of the recordings by id.
+        called: the groups, by index; numbers where there are no names.
         columns: fold -> name of a column -> what it says of the labelled test rows, in their order.
         resamples: how many draws of groups.
 
     Returns:
         A JSON-able dict: ``answer``; ``rows`` tested, of one seed; ``wrong`` under at least one; ``rate`` over all
         seeds; ``top``, the first of the wrong rows; ``parts``, a line each with ``name``, ``parts`` (how many there
-        are) and ``lines``, worst first: by group, by domain and by every column that has at least two parts.
+        are) and ``lines``, worst first: by group, by domain and by every column that has at least two parts, not all of
+        them of one row.
     """
-    wrong = wrong_rows(main, names)
+    wrong = wrong_rows(main, names, called)
     off = np.concatenate([result.predictions != result.truth.labels for result in main]).astype(np.float64)
     groups = np.concatenate([result.truth.groups for result in main])
     seeds = len({result.seed for result in main})
     keys: dict[str, Column] = {
-        "group": groups.astype(str),
+        "group": np.array([str(_group(place, called)) for place in groups.tolist()]),
         "domain": np.concatenate([result.truth.domains for result in main]).astype(str),
     }
     shared = set.intersection(*(set(columns.get(result.fold, {})) for result in main))
     for name in sorted(shared):
-        keys[name] = parted(np.concatenate([columns[result.fold][name] for result in main]))
+        keys[name if name not in keys else f"column {name}"] = parted(
+            np.concatenate([columns[result.fold][name] for result in main])
+        )
     parts = []
     for name, key in keys.items():
         lines = _rates(key, off, groups, seeds, resamples)
-        if len(lines) > 1:
+        if len(lines) > 1 and any(line["rows"] > 1 for line in lines):
             parts.append({"name": name, "parts": len(lines), "lines": lines[:TOP]})
     return {
         "answer": main[0].name,
@@ -187,9 +203,10 @@ def error_lines(scores: dict[str, Any]) -> list[str]:
     if not found:
         return []
     line = f"Wrong: {100 * found['rate']:.1f} % of {found['rows']} test rows ({found['answer']}; all in errors.csv)"
-    worst = [
-        f"{part['name']} {part['lines'][0]['name']} {100 * part['lines'][0]['value']:.0f} % of "
-        f"{part['lines'][0]['rows']}"
-        for part in found["parts"]
-    ]
+    worst = list[str]()
+    for part in found["parts"]:
+        # The lines stand worst first; one row says nothing of its part.
+        told = next((one for one in part["lines"] if one["rows"] > 1 and one["value"] > found["rate"]), None)
+        if told is not None and len(worst) < TOLD:
+            worst.append(f"{part['name']} {told['name']} {100 * told['value']:.0f} % of {told['rows']}")
     return [f"{line}; worst: {', '.join(worst)}." if worst else f"{line}."]

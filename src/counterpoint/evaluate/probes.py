@@ -248,6 +248,8 @@ class Boosting(Evaluator):
             max_iter=self.trees,
             learning_rate=self.rate,
             max_leaf_nodes=self.leaves,
+            # Twenty rows a leaf, as it would have it, leave small tables whole.
+            min_samples_leaf=min(20, max(2, len(train) // 10)),
             early_stopping=False,
             random_state=self.seed,
         )

@@ -16,6 +16,10 @@ SPECTRA, TABLE = "spectra", "table"
 COMPONENTS = 20
 """Of the spectra, where they stand beside a table: a thousand columns would drown those of the table."""
 
+FEW = 50
+"""Points of spectra up to which discriminant analysis takes all: the reader may have made components of them, and
+whitened ones all vary alike, so that the first ten components of those are any ten."""
+
 Answer = tuple[str, Evaluator, Embeddings, Embeddings]
 """A name, and what answers on features of train and test rows."""
 
@@ -31,7 +35,10 @@ def spectral_answers(train: Mapping[str, Embeddings], test: Mapping[str, Embeddi
     answers: list[Answer] = []
     linear = LinearProbe()
     if SPECTRA in train:
-        probes: list[Evaluator] = [PcaSvm(), PcaLda(), PlsDa(), linear, PcaBoosting(seed=seed)]
+        # Beside the points stands a column that says whether there is a scan.
+        few = train[SPECTRA].values.shape[1] - 1 <= FEW
+        lda = PcaLda(components="all") if few else PcaLda()
+        probes: list[Evaluator] = [PcaSvm(), lda, PlsDa(), linear, PcaBoosting(seed=seed)]
         answers += [(f"{SPECTRA}, {probe.name}", probe, train[SPECTRA], test[SPECTRA]) for probe in probes]
     if TABLE in train:
         probes = [linear, Boosting(trees=100, seed=seed)]

@@ -10,6 +10,7 @@ split      ``test``
 recording  name of the recording
 row        which of its rows, from 0: a recording may be cut into several
 group      number of the group, what the split keeps on one side and what intervals resample
+group_name its name, where the reader says it
 domain     number of the condition
 true       name of the true class
 predicted  name of the predicted class, of equally probable ones the first
@@ -43,6 +44,13 @@ _BY_CELL = (
     "without/*.parquet",
 )
 """Where a cell keeps predictions of its test rows."""
+
+
+class Names(NamedTuple):
+    """Names by number, arrays of texts."""
+
+    recordings: Any
+    groups: Any
 
 
 class Told(NamedTuple):
@@ -84,17 +92,20 @@ def recording_names(cell: Cell) -> tuple[str, ...]:
     return Embeddings.load(cell.path / "embeddings" / "test").names
 
 
-def write_predictions(folder: Path, results: Sequence[Result], names: Sequence[str]) -> Path:
+def write_predictions(
+    folder: Path, results: Sequence[Result], names: Sequence[str], groups: Sequence[str] = ()
+) -> Path:
     """Write the table.
 
     Args:
         folder: of the run.
         results: at least one, all of the same classes.
         names: of the recordings by id.
+        groups: names of the groups by number; empty where the reader does not say.
     """
     import pyarrow as pa
 
-    known = np.array(names, object)
+    known = Names(np.array(names, object), np.array(groups, object))
     tables = [pa.table(_columns(result, known)) for result in results]
     classes = results[0].truth.classes
     about = {"classes": json.dumps(classes), "unseen": json.dumps([result.unseen for result in results])}
@@ -102,18 +113,20 @@ def write_predictions(folder: Path, results: Sequence[Result], names: Sequence[s
     return folder / NAME
 
 
-def write_estimates(folder: Path, results: Sequence[Estimated], names: Sequence[str]) -> Path:
+def write_estimates(
+    folder: Path, results: Sequence[Estimated], names: Sequence[str], groups: Sequence[str] = ()
+) -> Path:
     """Write the table of a run that estimates a number; arguments as of ``write_predictions``."""
     import pyarrow as pa
 
-    known = np.array(names, object)
+    known = Names(np.array(names, object), np.array(groups, object))
     tables = [pa.table(_common(one, known) | {"true": one.truth.values, "predicted": one.predicted}) for one in results]
     about = {"target": results[0].truth.name}
     write_whole(pa.concat_tables(tables).replace_schema_metadata(about), folder / NAME)
     return folder / NAME
 
 
-def _columns(result: Result, names: Any) -> dict[str, Any]:
+def _columns(result: Result, names: Names) -> dict[str, Any]:
     import pyarrow as pa
 
     truth = result.truth
@@ -126,22 +139,24 @@ def _columns(result: Result, names: Any) -> dict[str, Any]:
     }
 
 
-def _common(result: Result | Estimated, names: Any) -> dict[str, Any]:
+def _common(result: Result | Estimated, names: Names) -> dict[str, Any]:
     """The columns that say whose row it is and who answers."""
     import pyarrow as pa
 
     truth, count = result.truth, len(result.truth.ids)
     # Baselines of a fold are the same for every seed; the untrained encoder is drawn anew with each.
     seeded = result.kind == "model" or result.name.startswith("untrained")
+    called = {"group_name": pa.array(names.groups[truth.groups].tolist(), pa.string())} if len(names.groups) else {}
     return {
         "answer": pa.array([result.name] * count),
         "kind": pa.array([result.kind] * count),
         "fold": pa.array([result.fold] * count),
         "seed": pa.array([result.seed if seeded else None] * count, pa.int64()),
         "split": pa.array(["test"] * count),
-        "recording": pa.array(names[truth.ids].tolist(), pa.string()),
+        "recording": pa.array(names.recordings[truth.ids].tolist(), pa.string()),
         "row": occurrence(truth.ids),
         "group": truth.groups,
+        **called,
         "domain": truth.domains,
     }
 

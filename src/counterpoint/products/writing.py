@@ -34,10 +34,11 @@ def write_products(folder: Path) -> list[Path]:
     scores: dict[str, Any] = read_json(folder / "scores.json")
     written = write_tables(folder, scores)
     results, estimates = gather(folder), gather_estimates(folder)
+    groups: list[str] = read_json(folder / "data.json").get("group_names", [])
     if results:
-        written.append(write_predictions(folder, results, recording_names(run.cells[0])))
+        written.append(write_predictions(folder, results, recording_names(run.cells[0]), groups))
     elif estimates:
-        written.append(write_estimates(folder, estimates, recording_names(run.cells[0])))
+        written.append(write_estimates(folder, estimates, recording_names(run.cells[0]), groups))
     else:
         (folder / "predictions.parquet").unlink(missing_ok=True)
     path = folder / "curves.json"

@@ -77,7 +77,7 @@ class WrongRow(Part):
     """A wrong test row; ``wrong`` of ``seeds`` trainings are wrong about it."""
 
     name: str
-    group: int
+    group: int | str
     fold: str
     true: str
     predicted: str

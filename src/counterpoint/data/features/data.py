@@ -18,7 +18,7 @@ from counterpoint.data.base import Data, Rows, SplitName
 from counterpoint.data.features.dropout import RunViews
 from counterpoint.data.features.rows import Block, FeatureRows, standardised
 from counterpoint.data.features.sources import FeatureSource, gather, joined_ids
-from counterpoint.data.labelling import Labelling, indices, measured, ordered, target_numbers
+from counterpoint.data.labelling import Labelling, indices, metadata_of, ordered, target_numbers
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
 from counterpoint.data.splits import ByGroup, Split, Value, text
 from counterpoint.data.tables import Table, read_table
@@ -107,6 +107,7 @@ class FeatureTables(Data):
         self.specs = {name: block.spec for name, block in self._blocks.items()}
         joined = zip(*(_texts(cells, name, len(kept)) for name in columns.group or columns.id), strict=True)
         self._groups = ["/".join(parts) for parts in joined]
+        self.group_names = ordered(self._groups)
         self._cells: dict[str, list[Value | None]] = cells
         self._labelling = self._numbered()._replace(targets=self._targets(table, kept))
         self._folds = split.divide(cells, np.array(self._groups), self._labelling.alike)
@@ -134,12 +135,13 @@ class FeatureTables(Data):
     def _numbered(self) -> Labelling:
         columns, count = self._columns, len(self.names)
         domains = _texts(self._cells, columns.domain, count)
-        known = [measured(name, self._cells[name]) for name in columns.metadata]
+        metadata, called = metadata_of(self._cells, columns.metadata, count)
         return Labelling(
             indices(self._labels, self.classes),
-            indices(self._groups, ordered(self._groups)),
+            indices(self._groups, self.group_names),
             np.maximum(indices(domains, ordered(domains)), 0),
-            np.concatenate([np.empty((count, 0)), *known], 1),
+            metadata,
+            metadata_names=called,
         )
 
     def _targets(self, table: Table, kept: Int) -> NDArray[np.float64] | None:

@@ -107,6 +107,7 @@ class FeatureRows(Rows):
         self.ids = runs
         self.labels, self.groups = columns.labels[runs], columns.groups[runs]
         self.domains, self.metadata = columns.domains[runs], columns.metadata[runs]
+        self.metadata_names = columns.metadata_names
         self.targets = None if columns.targets is None else columns.targets[runs]
         # Modalities of one T are cut alike: a fusion may lay their tokens side by side.
         spans: dict[int, list[Int]] = {}

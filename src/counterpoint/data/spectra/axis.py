@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 _SHOWN = 6
+_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,10 @@ class AxisColumns:
             places = [at for at, number in enumerate(numbers) if number is not None]
             if not places:
                 meant = f"no column is {self.prefix!r} and a number" if self.prefix else "no header is a number"
+                commas = any(_COMMA.fullmatch(name.removeprefix(self.prefix)) for name in header)
                 raise ValueError(
-                    f"{path}: {meant}; the columns are {shown(header)}. Set axis.prefix, or axis.first and axis.last"
+                    f"{path}: {meant}; the columns are {shown(header)}. "
+                    + ("Save" + mend("0,5")[4:] if commas else "Set axis.prefix, or axis.first and axis.last")
                 )
         named = [number for at in places if (number := numbers[at]) is not None]
         if self.start is None and len(named) == len(places):
@@ -118,6 +122,11 @@ def shown(names: Sequence[str]) -> str:
     if len(names) <= 2 * _SHOWN:
         return ", ".join(names)
     return f"{', '.join(names[:_SHOWN])}, ..., {', '.join(names[-2:])} ({len(names)} in all)"
+
+
+def mend(cell: str) -> str:
+    """What is to be done about a cell that is no number."""
+    return "save the file with decimal points, not commas" if _COMMA.fullmatch(cell.strip()) else "mend it"
 
 
 def _number(text: str) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 from counterpoint.data.audit import audit, content_values
 from counterpoint.data.base import Data, Rows, SplitName
 from counterpoint.data.features.dropout import Bool
-from counterpoint.data.labelling import Labelling, indices, measured, ordered
+from counterpoint.data.labelling import Labelling, indices, metadata_of, ordered
 from counterpoint.data.ledger import Ledger, Quarantine, fingerprint
 from counterpoint.data.spectra.admission import Unmatched, admit
 from counterpoint.data.spectra.coffee import Coffee
@@ -120,8 +120,8 @@ class SpectraTables(Data):
         self.names, self._labels = tuple(specimens.names), labels
         self.classes = tuple(dict.fromkeys(columns.names.values())) or ordered(labels)
         self._groups = groups_of(specimens, columns.group)
-        self.target = columns.target
-        self._targets = np.array(targets_of(specimens, columns.target), dtype=np.float64)
+        self.group_names = ordered(self._groups)
+        self.target, self._targets = columns.target, np.array(targets_of(specimens, columns.target), dtype=np.float64)
         self._labelling = self._numbered()
         self._features = None if features is None else features.take(np.array(specimens.rows, dtype=np.int64))
         if table is not None and self._features is not None:
@@ -135,12 +135,13 @@ class SpectraTables(Data):
     def _numbered(self) -> Labelling:
         columns, specimens = self._columns, self._admitted.specimens
         domains = [text(cell) for cell in specimens[columns.domain]] if columns.domain else [""] * len(self.names)
-        known = [measured(name, specimens[name]) for name in columns.metadata]
+        metadata, called = metadata_of(specimens, columns.metadata, len(self.names))
         return Labelling(
             indices(self._labels, self.classes),
-            indices(self._groups, ordered(self._groups)),
+            indices(self._groups, self.group_names),
             np.maximum(indices(domains, ordered(domains)), 0),
-            np.concatenate([np.empty((len(self.names), 0)), *known], 1),
+            metadata,
+            metadata_names=called,
         )
 
     def _treating(self, pretreatments: Sequence[Pretreatment]) -> Treatment | None:

@@ -116,12 +116,13 @@ class SpectraRows(Rows):
         self.labels, self.groups = columns.labels[specimens], columns.groups[specimens]
         self.domains, self.targets = columns.domains[specimens], None if targets is None else targets[specimens]
         counts = (scans >= 0).sum(1)
-        self.metadata = columns.metadata[specimens]
+        self.metadata, self.metadata_names = columns.metadata[specimens], columns.metadata_names
         present = {}
         if source.treated is not None:
             present[SPECTRA] = counts > 0
             self.lengths = counts if len(np.unique(counts)) > 1 else None
             self.metadata = np.concatenate([counts[:, None].astype(np.float64), self.metadata], 1)
+            self.metadata_names = ("number of scans", *self.metadata_names)
         if source.known is not None:
             present[TABLE] = source.known[specimens].any(1)
         self._names = list(present)

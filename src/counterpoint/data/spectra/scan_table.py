@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +10,15 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from counterpoint.data.spectra.axis import AxisColumns, Points
-from counterpoint.data.spectra.scans import Naming, Scans, ScanSource, Sheet, gathered
+from counterpoint.data.spectra.axis import AxisColumns, Points, mend
+from counterpoint.data.spectra.scans import MISSING, Naming, Scans, ScanSource, Sheet, gathered, plain
 from counterpoint.data.splits import Value
 from counterpoint.data.tables import MAX_BYTES, read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MISSING = ["", "NA", "N/A", "NaN", "nan", "null"]
 _BLOCK = 2**25
-_WHOLE = re.compile(r"([+-]?(0|[1-9]\d*))\.0*")
 
 
 @final
@@ -96,7 +93,7 @@ def csv_sheet(path: Path, axis: AxisColumns) -> Sheet:
 
     def table(column_types: dict[str, pa.DataType]) -> pa.Table:
         convert = arrow.ConvertOptions(
-            column_types=column_types, null_values=_MISSING, strings_can_be_null=True, quoted_strings_can_be_null=True
+            column_types=column_types, null_values=[*MISSING], strings_can_be_null=True, quoted_strings_can_be_null=True
         )
         try:
             return arrow.read_csv(path, read, parse, convert)
@@ -161,7 +158,7 @@ def _no_number(path: Path, header: Sequence[str], places: Sequence[int], table: 
                 float(cell or "nan")
             except ValueError:
                 place = f"{path}, row {lines[row]}, column {header[at]!r}"
-                return f"{place}: {cell!r} is no number; mend it, or leave it empty"
+                return f"{place}: {cell!r} is no number; {mend(cell)}, or leave it empty"
     raise AssertionError("Arrow found a cell that is no number and this did not")
 
 
@@ -182,9 +179,7 @@ def _plain(cell: object) -> Value | None:
         return cell
     if isinstance(cell, int):
         return int(cell)
-    stripped = str(cell).strip()
-    whole = _WHOLE.fullmatch(stripped)
-    return (whole[1] if whole else stripped) or None
+    return plain(str(cell)) or None
 
 
 def _parquet_sheet(path: Path, axis: AxisColumns) -> Sheet:

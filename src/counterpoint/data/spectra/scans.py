@@ -17,8 +17,18 @@ from counterpoint.data.splits import Value, text
 
 Float = NDArray[np.float32]
 _NUMBERED = re.compile(r"(?P<stem>.+)[-_ #](?P<number>\d{1,3})(\.\w+)?")
+_WHOLE = re.compile(r"([+-]?(0|[1-9]\d*))\.0*")
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null")
+"""Cells that say that nothing is known, in every column that is no feature."""
 _STEMS = 5
 """So many stems of ids, of two scans each or more, are no classes or sites but specimens."""
+
+
+def plain(cell: str) -> str:
+    """A cell so that "1", "1.0" and "1." are one value, whatever program wrote it."""
+    stripped = cell.strip()
+    whole = _WHOLE.fullmatch(stripped)
+    return whole[1] if whole else stripped
 
 
 class Sheet(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from counterpoint.data.spectra.axis import shown
-from counterpoint.data.spectra.scans import Scans
+from counterpoint.data.spectra.scans import MISSING, Scans, plain
 from counterpoint.data.spectra.table import SpecimenTable
 from counterpoint.data.splits import Value, text
 
@@ -39,6 +39,29 @@ class SpecimenColumns:
     group: list[str] = field(default_factory=list)
     domain: str = ""
     metadata: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse a cell that is named twice, or that stands for an empty one.
+
+        Raises:
+            ValueError: naming it.
+        """
+        if len(self.cells) < len(self.names):
+            raise ValueError(f"columns.names has a cell twice, in two spellings: {', '.join(self.names)}; keep one")
+        if strange := sorted(set(self.names) & set(MISSING)):
+            raise ValueError(
+                f"columns.names: {strange[0]!r} stands for an empty cell, of which no class is known; call it "
+                "otherwise in the files"
+            )
+
+    def meaning(self, cell: str) -> str:
+        """Name of the class that a cell means; a cell that means none as it is."""
+        return self.cells.get(plain(cell), cell)
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """``names`` by what ``plain`` makes of each cell, as the cells of the files are read."""
+        return {plain(cell): name for cell, name in self.names.items()}
 
     @property
     def special(self) -> list[str]:
@@ -142,13 +165,13 @@ class Specimens(Mapping[str, list[Value | None]]):
             cells = own or self._scans.cells.get(column)
             for scan in self.members[at] if cells else []:
                 assert cells is not None
-                if text(cell := cells[scan]):
+                if text(cell := cells[scan]) not in MISSING:
                     assert cell is not None
                     yield cell, self._scans.place(scan)
         row = self.rows[at]
         if self._table is not None and row >= 0 and other in self._table.table.columns:
             cell = self._table.table.columns[other][row]
-            if text(cell):
+            if text(cell) not in MISSING:
                 assert cell is not None
                 yield cell, self._table.place(row, other)
 
@@ -189,7 +212,7 @@ def labels_of(specimens: Specimens, columns: SpecimenColumns) -> tuple[list[str]
         columns.label or columns.table_label,
         "a specimen has one class: mend the cells, or say with columns.names which of them mean the same",
         columns.table_label,
-        lambda cell: columns.names.get(cell, cell),
+        columns.meaning,
     )
     labels = [text(cell) for cell in cells]
     if not columns.names:
@@ -198,9 +221,9 @@ def labels_of(specimens: Specimens, columns: SpecimenColumns) -> tuple[list[str]
     strange = {
         at: f"label outside the classes: {cell!r} is none of {known}"
         for at, cell in enumerate(labels)
-        if cell and cell not in columns.names
+        if cell and plain(cell) not in columns.cells
     }
-    return [columns.names.get(cell, "") for cell in labels], strange
+    return [columns.meaning(cell) if cell and at not in strange else "" for at, cell in enumerate(labels)], strange
 
 
 def targets_of(specimens: Specimens, column: str) -> list[float]:
@@ -246,9 +269,8 @@ def account_of(specimens: Specimens, columns: SpecimenColumns) -> dict[str, dict
     """Class -> cell that means it -> how many specimens say so."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     if columns.label or columns.table_label:
-        for cell in specimens.agreed(
-            columns.label or columns.table_label, "", columns.table_label, lambda cell: columns.names.get(cell, cell)
-        ):
-            own = found[columns.names.get(text(cell), text(cell)) or "unlabelled"]
+        name = columns.label or columns.table_label
+        for cell in specimens.agreed(name, "", columns.table_label, columns.meaning):
+            own = found[columns.meaning(text(cell)) or "unlabelled"]
             own[text(cell)] = own.get(text(cell), 0) + 1
     return dict(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from counterpoint.data.features.dropout import Bool
 from counterpoint.data.labelling import ordered
-from counterpoint.data.spectra.axis import shown
+from counterpoint.data.spectra.axis import mend, shown
+from counterpoint.data.spectra.scans import plain
 from counterpoint.data.splits import text
 from counterpoint.data.tables import Table, check_unique, read_table
 from counterpoint.keys import Int
@@ -112,7 +113,11 @@ def read_specimens(source: TableSource) -> SpecimenTable:
     Raises:
         ValueError: if a column is absent, or an id is empty or stands twice.
     """
-    table = read_table(source.file)
+    table = read_table(source.file, [source.id])
+    if source.id in table.columns:
+        # As the ids of scans are spelled, so that the two meet.
+        ids = [plain(cell) if isinstance(cell, str) else cell for cell in table.columns[source.id]]
+        table = replace(table, columns=table.columns | {source.id: ids})
     strangers = [name for name in source.allow if name not in table.columns]
     wanted = [source.id, *source.features, *source.categorical, *strangers]
     for name in wanted:
@@ -176,8 +181,11 @@ def _numbers(table: Table, name: str, cells: Sequence[str]) -> Numbers:
         try:
             found[row] = float(cell or "nan")
         except ValueError:
+            said = f"{table.place(row, name)}: {cell!r} is no number; "
+            if mend(cell) != "mend it":
+                raise ValueError(said + mend(cell)) from None
             raise ValueError(
-                f"{table.place(row, name)}: {cell!r} is no number; list {name} in table.categorical if its cells are "
+                f"{said}list {name} in table.categorical if its cells are "
                 "levels, the cell in table.missing if it says that nothing is known, or leave it out of table.features"
             ) from None
     return found

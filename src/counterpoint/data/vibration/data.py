@@ -98,6 +98,7 @@ class Vibration(Data):
         self._reader = WindowReader(self._source, signal, MODALITY)
         self.names = tuple(self._table.names)
         self.classes = tuple(columns.classes) or ordered(self._table.labels)
+        self.group_names = ordered(self._table.groups)
         longest = max(int(self._widths.max()), self._width)
         self.specs = {MODALITY: SignalSpec(self._source.channels, longest, self._rate)}
         self._columns_of = self._table.labelling(self.classes, columns.metadata)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from counterpoint.data.labelling import Labelling, indices, measured, ordered
+from counterpoint.data.labelling import Labelling, indices, metadata_of, ordered
 from counterpoint.data.ledger import Ledger
 from counterpoint.data.splits import Value, text
 from counterpoint.data.tables import VIBRATION_COLUMNS, Table, check_unique, match, read_table
@@ -120,11 +120,13 @@ class Catalogue(NamedTuple):
         """
         known = [(r.rate or np.nan, float(r.length), float(r.channels)) for r in self.recordings]
         plain = np.array(known, dtype=np.float64).reshape(-1, 3)
+        more, called = metadata_of(self.cells, metadata, len(self.names))
         return Labelling(
             indices(self.labels, classes),
             indices(self.groups, ordered(self.groups)),
             np.maximum(indices(self.domains, ordered(self.domains)), 0),
-            np.concatenate([plain, *(measured(name, self.cells[name]) for name in metadata)], 1),
+            np.concatenate([plain, more], 1),
+            metadata_names=("rate", "length", "channels", *called),
         )
 
     def reject(self, ledger: Ledger, reasons: Mapping[int, str]) -> Catalogue:

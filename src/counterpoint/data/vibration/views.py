@@ -107,6 +107,7 @@ class _SignalRows(Rows):
         self.ids = reader.source.recordings[signals]
         self.labels, self.groups = columns.labels[self.ids], columns.groups[self.ids]
         self.domains, self.metadata = columns.domains[self.ids], columns.metadata[self.ids]
+        self.metadata_names = columns.metadata_names
 
     def _batch(self, rows: Int, views: list[Signal]) -> Batch:
         columns = (self.labels, self.groups, self.domains, self.ids)
