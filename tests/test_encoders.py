@@ -235,18 +235,6 @@ def test_dropout_acts_in_training_alone() -> None:
     assert not torch.allclose(encoder(batch).pooled, encoder(batch).pooled)
 
 
-def test_checkpointing_changes_no_gradient() -> None:
-    found: list[dict[str, Tensor]] = []
-    for checkpointing in ("none", "blocks"):
-        encoder = build(partial(Patch, blocks=Blocks(depth=2, heads=2, checkpointing=checkpointing)))
-        encoder.train()
-        encoder(padded(signal(3, 100).values, 28)).pooled.square().sum().backward()
-        found.append({n: p.grad for n, p in encoder.named_parameters() if p.grad is not None})
-    assert found[0].keys() == found[1].keys()
-    for name, gradient in found[0].items():
-        same(gradient, found[1][name])
-
-
 def test_bfloat16_autocast_runs_and_stays_close() -> None:
     for make in (Patch, Res, MASKED["patch-spectrogram"], MASKED["resnet-envelope"]):
         encoder, batch = build(make, torch.float32), signal(3, 90, torch.float32)

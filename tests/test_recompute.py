@@ -25,15 +25,28 @@ from counterpoint.encoders.radar import RadarEncoder
 from counterpoint.encoders.resnet import ResNet1d
 from counterpoint.encoders.sensor import SensorTransformer
 from counterpoint.encoders.set_sequence import SequenceLayers, SetLayers, SetSequence
+from counterpoint.encoders.spectral import SpectralTransformer
+from counterpoint.encoders.table import FeatureTokens
 from counterpoint.fit import fit
 from counterpoint.fusion import Concat, Fusion, TimeFusion, TokenAttention
+from counterpoint.fusion.cross_attention import CrossAttentionFusion
 from counterpoint.model import FUSED, Model, build_model
 from counterpoint.objectives import InfoNCE
 from counterpoint.rates import Part
 from counterpoint.recompute import blocks, in_words, recomputing
 from counterpoint.settings import Hardware, Monitor, Optimizer, Trainer
 from counterpoint.task import Task
-from counterpoint.types import Modality, ObjectiveSpec, Signal, SignalSpec, Spec
+from counterpoint.types import (
+    Modality,
+    ObjectiveSpec,
+    Signal,
+    SignalSpec,
+    Spec,
+    Spectra,
+    SpectraSpec,
+    Table,
+    TableSpec,
+)
 from sets_world import SPEC, pack, stay
 from toys import LENGTH, Tones
 
@@ -65,6 +78,18 @@ def several(fusion: Callable[..., Fusion]) -> Made:
     return model, {name: Signal(torch.randn(4, 64, 3)) for name in "ab"}
 
 
+def specimens() -> Made:
+    torch.manual_seed(0)
+    specs: dict[str, Spec] = {
+        "spectra": SpectraSpec(3, tuple(range(400, 480)), "cm-1"),
+        "table": TableSpec(("age", "crp", "hdl"), ((), (), ())),
+    }
+    spectral = partial(SpectralTransformer, dim=16, patch=4, filters=4, queries=2, blocks=DEEP)
+    encoders = {"spectra": spectral, "table": partial(FeatureTokens, dim=16, blocks=DEEP)}
+    model = build_model(specs, encoders, partial(CrossAttentionFusion, dim=16, heads=2, layers=2, dropout=0.2))
+    return model, {"spectra": Spectra(torch.randn(4, 3, 80)), "table": Table(torch.randn(4, 3))}
+
+
 def unfrozen() -> Made:
     torch.manual_seed(0)
     model = build_model(
@@ -82,6 +107,7 @@ WORLDS: dict[str, Callable[[], Made]] = {
     "events": events,
     "radar": partial(several, partial(TimeFusion, dim=16, how="attention", heads=2, dropout=0.2)),
     "queries": partial(several, partial(TokenAttention, dim=16, heads=2, hidden=32, dropout=0.2)),
+    "specimens": specimens,
     "published": unfrozen,
 }
 

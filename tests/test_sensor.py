@@ -105,16 +105,6 @@ def test_it_learns_when_something_happened() -> None:
     assert (found == labels[64:]).float().mean() > 0.9
 
 
-def test_checkpointing_changes_no_gradient() -> None:
-    found = []
-    for checkpointing in ("none", "blocks"):
-        encoder = build(blocks=Blocks(depth=2, heads=2, checkpointing=checkpointing)).train()
-        encoder(Signal(values(2))).pooled.square().sum().backward()
-        found.append([weight.grad for weight in encoder.parameters()])
-    for one, other in zip(*found, strict=True):
-        same(one, other)
-
-
 def test_sizes() -> None:
     encoder = SensorTransformer(SignalSpec(6, 256, 0.0))
     assert encoder.dim == 256

@@ -235,18 +235,6 @@ def test_a_graph_of_any_batch_and_any_number_of_scans(kind: str) -> None:
         torch.testing.assert_close(graph(values, mask), encoder(Spectra(values, mask)).pooled)
 
 
-def test_blocks_are_computed_again_to_the_same_gradient() -> None:
-    grads = []
-    for how in ("none", "blocks"):
-        torch.manual_seed(0)
-        blocks = Blocks(depth=2, heads=2, checkpointing=how)  # type: ignore[arg-type]
-        encoder = SpectralTransformer(SPEC, dim=8, patch=8, filters=3, queries=2, blocks=blocks).double().train()
-        encoder(world()).pooled.square().sum().backward()
-        grads.append([one.grad for one in encoder.parameters()])
-    for one, other in zip(*grads, strict=True):
-        torch.testing.assert_close(one, other)
-
-
 @pytest.mark.parametrize(
     ("made", "message"),
     [

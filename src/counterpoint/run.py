@@ -58,6 +58,8 @@ def check(recipe: Recipe) -> str:
     _refuse(recipe, data, model, objective)
     account = data.report()
     lines = [f"data: {json.dumps(account['counts'])}, classes {json.dumps(account['classes'])}"]
+    if "labels" in account:
+        lines.append(f"labels, class -> cell -> specimens: {json.dumps(account['labels'])}")
     rates.freeze(model, objective, recipe.optimizer.parts)
     for fold in data.folds:
         lines += _fold_lines(recipe, data, fold, objective)

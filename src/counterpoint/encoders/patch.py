@@ -9,7 +9,6 @@ from typing import Literal, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from counterpoint.encoders.base import Encoder, masked_mean
 from counterpoint.encoders.frontend import Frontend, Waveform, frames, zeroed
@@ -25,15 +24,12 @@ class Blocks:
         heads: attention heads of a block; they divide the width.
         expansion: hidden width of the perceptron as a multiple of the width; 2 as PatchTST was published.
         dropout: share of activations and of attention weights dropped in training.
-        checkpointing: ``blocks`` keeps only what enters a block and computes the rest again in the backward
-            pass: less memory, about a third more time.
     """
 
     depth: int = 4
     heads: int = 4
     expansion: int = 2
     dropout: float = 0.0
-    checkpointing: Literal["none", "blocks"] = "none"
 
     def __post_init__(self) -> None:
         if min(self.depth, self.heads, self.expansion) < 1:
@@ -94,7 +90,7 @@ class PatchTransformer(Encoder):
                 f"PatchTransformer: patch is {patch} and overlap {overlap}; choose patch >= 1 and 0 <= overlap < patch"
             )
         self.dim, self.patch, self.stride = dim, patch, patch - overlap
-        self.pooling, self.checkpointing = pooling, blocks.checkpointing
+        self.pooling = pooling
         self.frontend = frontend(spec)
         self.embed = nn.Linear(patch * self.frontend.spec.channels, dim)
         self.blocks = nn.ModuleList(Block(dim, blocks) for _ in range(blocks.depth))
@@ -130,10 +126,7 @@ class PatchTransformer(Encoder):
             mask = mask | ~mask.any(1, keepdim=True)
             keys = F.pad(mask, (lead, 0), value=True)[:, None, None, :]
         for block in self.blocks:
-            if self.checkpointing == "blocks" and self.training and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, keys, use_reentrant=False)
-            else:
-                tokens = block(tokens, keys)
+            tokens = block(tokens, keys)
         return tokens
 
 

@@ -7,7 +7,6 @@ from typing import Literal, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from counterpoint.encoders.base import Encoder, masked_mean
 from counterpoint.encoders.frontend import checked, frame_count, frames, zeroed
@@ -59,7 +58,7 @@ class SensorTransformer(Encoder):
             raise ValueError(
                 f"SensorTransformer: patch is {patch}; choose from 1 to the {spec.length} samples of a signal"
             )
-        self.spec, self.dim, self.patch, self.checkpointing = spec, dim, patch, blocks.checkpointing
+        self.spec, self.dim, self.patch = spec, dim, patch
         self.embed = nn.Linear(patch * (spec.channels + 1), dim)
         count = frame_count(spec.length, patch, patch)
         # Begun as waves, so that neighbours are alike before anything is learned.
@@ -99,8 +98,5 @@ class SensorTransformer(Encoder):
         # A row without a real token attends to its padding: finite, and zeroed afterwards.
         keys = (mask | ~mask.any(1, keepdim=True))[:, None, None, :]
         for block in self.blocks:
-            if self.checkpointing == "blocks" and self.training and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, keys, use_reentrant=False)
-            else:
-                tokens = block(tokens, keys)
+            tokens = block(tokens, keys)
         return tokens

@@ -10,7 +10,6 @@ from typing import ClassVar, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.patch import Block, Blocks
@@ -83,7 +82,7 @@ class SpectralTransformer(Encoder):
             raise ValueError(f"{name}: patch is {patch}; choose from 1 to the {len(spec.axis)} points of the axis")
         if not kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
             raise ValueError(f"{name}: kernels is {list(kernels)}; choose odd lengths, which shift nothing")
-        self.spec, self.dim, self.patch, self.checkpointing = spec, dim, patch, blocks.checkpointing
+        self.spec, self.dim, self.patch = spec, dim, patch
         self.centres = centres(spec, patch)
         self.scales = nn.ModuleList(nn.Conv1d(1, filters, kernel, padding=kernel // 2) for kernel in kernels)
         self.embed = nn.Conv1d(1 + filters * len(kernels), dim, patch, patch)
@@ -111,10 +110,7 @@ class SpectralTransformer(Encoder):
         cut = self.embed(F.pad(seen, (0, -values.shape[1] % self.patch)))
         tokens: Tensor = cut.transpose(1, 2) + self.places.to(cut.dtype)
         for block in self.blocks:
-            if self.checkpointing == "blocks" and self.training and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, None, use_reentrant=False)
-            else:
-                tokens = block(tokens, None)
+            tokens = block(tokens, None)
         normal: Tensor = self.norm(tokens)
         return normal
 

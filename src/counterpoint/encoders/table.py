@@ -6,7 +6,6 @@ from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from counterpoint.encoders.base import Encoder
 from counterpoint.encoders.patch import Block, Blocks
@@ -45,7 +44,7 @@ class FeatureTokens(Encoder):
         if dim < 1 or (blocks is not None and dim % blocks.heads):
             heads = "" if blocks is None else f" divisible by the {blocks.heads} heads"
             raise ValueError(f"FeatureTokens: dim is {dim}; choose at least 1{heads}")
-        self.dim, self.checkpointing = dim, "none" if blocks is None else blocks.checkpointing
+        self.dim = dim
         self.columns = Columns("FeatureTokens", spec, dim)
         self.names = nn.Parameter(torch.randn(len(spec.columns), dim) * dim**-0.5)
         self.own, self.company = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
@@ -63,10 +62,7 @@ class FeatureTokens(Encoder):
         # finite, and zeroed afterwards.
         keys = scores.masked_fill(~known.any(1, keepdim=True), 0.0).to(tokens.dtype)[:, None, None, :]
         for block in self.blocks:
-            if self.checkpointing == "blocks" and self.training and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, keys, use_reentrant=False)
-            else:
-                tokens = block(tokens, keys)
+            tokens = block(tokens, keys)
         tokens = self.norm(tokens).masked_fill(~known.unsqueeze(2), 0.0)
         return Encoded(tokens, known, torch.einsum("bf,bfd->bd", shares, tokens))
 
