@@ -75,7 +75,7 @@ def test_of_a_product_they_are_the_integral_by_hand() -> None:
 class Spread(Encoder):
     """A small network at each element of whatever has values and a mask; absent ones leave no trace."""
 
-    def __init__(self, width: int, dim: int = 6) -> None:
+    def __init__(self, width: int, /, *, dim: int = 6) -> None:
         super().__init__()
         self.dim = dim
         self.layers = nn.Sequential(nn.Linear(width, 16), nn.Tanh(), nn.Linear(16, dim))
@@ -162,7 +162,7 @@ def test_modalities_that_are_not_asked_about_stay_as_they_are() -> None:
 class Linear(Encoder):
     """Weights times the known numbers of a table, and nothing else."""
 
-    def __init__(self, weights: Tensor) -> None:
+    def __init__(self, weights: Tensor, /) -> None:
         super().__init__()
         self.dim = 1
         self.weights = nn.Parameter(weights)

@@ -166,6 +166,7 @@ def test_a_run_begun_without_an_average_is_not_taken_up_with_one(tmp_path: Path)
         average.begin(small())
 
 
+@pytest.mark.nightly
 def test_two_ranks_hold_the_same_average_as_one_process(tmp_path: Path) -> None:
     found = []
     for devices in (1, 2):
