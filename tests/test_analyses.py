@@ -157,7 +157,7 @@ def test_without_validation_rows_a_threshold_is_refused_before_training(tmp_path
 class Tones(ToneData):
     """Tones of three classes."""
 
-    def __init__(self, classes: tuple[str, ...] = ("a", "b", "c")) -> None:
+    def __init__(self, classes: tuple[str, ...] = ("a", "b", "c"), /) -> None:
         super().__init__()
         self.classes = classes
 

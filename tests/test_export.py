@@ -108,7 +108,7 @@ class Made(Rows):
 class World(Data):
     """Specs and nothing else."""
 
-    def __init__(self, specs: dict[str, Spec], classes: tuple[str, ...] = ("a", "b")) -> None:
+    def __init__(self, specs: dict[str, Spec], /, *, classes: tuple[str, ...] = ("a", "b")) -> None:
         self.specs, self.classes, self.folds, self.names = specs, classes, ("main",), ()
 
     def training(self, fold: str, split: Any) -> Rows:
