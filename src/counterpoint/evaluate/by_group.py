@@ -9,9 +9,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from counterpoint.evaluate.embeddings import Truth
-from counterpoint.evaluate.intervals import Int, signed
-from counterpoint.evaluate.metrics import LOWER_IS_BETTER, spoken
-from counterpoint.evaluate.results import Result, difference, json_table, known
+from counterpoint.evaluate.intervals import Int
+from counterpoint.evaluate.metrics import spoken
+from counterpoint.evaluate.results import Result, json_table
+from counterpoint.evaluate.rival import against_best, with_interval
 from counterpoint.types import UNLABELLED
 
 How = Literal["mean", "vote"]
@@ -146,14 +147,6 @@ def group_scores(settings: ByGroup | None, judged: Sequence[Result], answer: str
     table = json_table(found)
     mine = [result for result in found if result.name == answer]
     (by_row,) = json_table([result for result in judged if result.name == answer])
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    simple = [row for row in table if row["kind"] == "baseline" and row["scores"][metric]["value"] is not None]
-    best = max(simple, key=lambda row: sign * row["scores"][metric]["value"], default=None)
-    gap: dict[str, Any] = {}
-    if best is not None:
-        own = difference(mine, [result for result in found if result.name == best["name"]], metric)
-        gap = {"metric": metric, "value": known(own.value), "low": known(own.low), "high": known(own.high)}
-        gap["text"] = signed(own)
     return {
         "how": settings.how,
         "decides": settings.decides,
@@ -164,8 +157,7 @@ def group_scores(settings: ByGroup | None, judged: Sequence[Result], answer: str
         "chance": {name: score["chance"] for name, score in table[0]["scores"].items()},
         "rows": table,
         "by_row": by_row["scores"][metric],
-        "best": best["name"] if best is not None else None,
-        "difference": gap,
+        **against_best(table, found, answer, metric),
     }
 
 
@@ -177,19 +169,11 @@ def group_lines(scores: dict[str, Any]) -> list[str]:
     metric, by_name = found["metric"], {row["name"]: row["scores"] for row in found["rows"]}
     way = "the mean of its rows" if found["how"] == "mean" else "a vote of its rows"
     line = (
-        f"By group ({way}, {found['groups']} groups): {spoken(metric)} {_told(by_name[found['answer']][metric])} of "
-        f"{found['answer']}; by row {_told(found['by_row'])}"
+        f"By group ({way}, {found['groups']} groups): {spoken(metric)} "
+        f"{with_interval(by_name[found['answer']][metric])} of {found['answer']}; by row {with_interval(found['by_row'])}"
     )
     if found["best"] is not None:
-        line += f"; best baseline by group, {found['best']}: {_told(by_name[found['best']][metric])}"
+        line += f"; best baseline by group, {found['best']}: {with_interval(by_name[found['best']][metric])}"
         line += f" (difference {found['difference']['text']})"
     left = f" Left out, their rows being of several classes: {found['left_out']} groups." if found["left_out"] else ""
     return [f"{line}.{left}"]
-
-
-def _told(score: Mapping[str, Any]) -> str:
-    if score["value"] is None:
-        return "undefined"
-    if score["low"] is None:
-        return f"{score['value']:.3f}"
-    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

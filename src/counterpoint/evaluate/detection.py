@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from counterpoint.evaluate.embeddings import Truth
-from counterpoint.evaluate.intervals import Int, combine_all, signed
-from counterpoint.evaluate.results import Result, difference, json_table, known
+from counterpoint.evaluate.intervals import Int, combine_all
+from counterpoint.evaluate.results import Result, json_table, known
+from counterpoint.evaluate.rival import against_best, with_interval
 
 DEFECT = "defect"
 """Name of all classes together that are not the normal one."""
@@ -104,14 +105,6 @@ def detected(settings: Detection | None, judged: Sequence[Result], answer: str) 
         return {}
     collapsed = [as_detection(result, settings.normal) for result in judged]
     rows = json_table(collapsed)
-    simple = [row for row in rows if row["kind"] == "baseline" and row["scores"][METRIC]["value"] is not None]
-    best = max(simple, key=lambda row: row["scores"][METRIC]["value"], default=None)
-    gap: dict[str, Any] = {}
-    if best is not None:
-        ours, theirs = ([r for r in collapsed if r.name == name] for name in (answer, best["name"]))
-        found = difference(ours, theirs, METRIC)
-        gap = {"metric": METRIC, "value": known(found.value), "low": known(found.low), "high": known(found.high)}
-        gap["text"] = signed(found)
     return {
         "normal": settings.normal,
         "decides": settings.decides,
@@ -119,8 +112,7 @@ def detected(settings: Detection | None, judged: Sequence[Result], answer: str) 
         "answer": answer,
         "chance": {name: score["chance"] for name, score in rows[0]["scores"].items()},
         "rows": rows,
-        "best": best["name"] if best is not None else None,
-        "difference": gap,
+        **against_best(rows, collapsed, answer, METRIC),
         "classes": _by_defect([result for result in judged if result.name == answer], settings.normal),
     }
 
@@ -169,18 +161,10 @@ def detection_lines(scores: dict[str, Any]) -> list[str]:
     found = scores["detection"]
     if not found:
         return []
-    by_name = {row["name"]: _told(row["scores"][METRIC]) for row in found["rows"]}
+    by_name = {row["name"]: with_interval(row["scores"][METRIC]) for row in found["rows"]}
     line = f"Defect detection: AUROC {by_name[found['answer']]} of {found['answer']}"
     if found["best"] is not None:
         text = found["difference"]["text"]
         line += f", against {by_name[found['best']]} of the best baseline, {found['best']} (difference {text})"
-    kinds = ", ".join(f"{one['name']} {_told(one[METRIC])}" for one in found["classes"])
+    kinds = ", ".join(f"{one['name']} {with_interval(one[METRIC])}" for one in found["classes"])
     return [f"{line}.", f"AUROC of each defect against {found['normal']}: {kinds or 'none has test rows'}."]
-
-
-def _told(score: dict[str, Any]) -> str:
-    if score["value"] is None:
-        return "undefined"
-    if score["low"] is None:
-        return f"{score['value']:.3f}"
-    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

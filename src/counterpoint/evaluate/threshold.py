@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from counterpoint.evaluate.intervals import Float, Int, Statistic, combine_all
 from counterpoint.evaluate.ranking import divide
 from counterpoint.evaluate.results import Result, known
+from counterpoint.evaluate.rival import with_interval
 
 Criterion = Literal["youden", "balanced_accuracy", "f1", "recall_at_fpr"]
 SCORES = ("recall", "specificity", "precision", "f1", "balanced_accuracy", "false_positive_rate")
@@ -238,14 +239,6 @@ def threshold_lines(scores: dict[str, Any]) -> list[str]:
         f"({found['answer']})."
     ]
     for point in found["points"]:
-        told = ", ".join(f"{name.replace('_', ' ')} {_told(point[name])}" for name in SCORES[:4])
+        told = ", ".join(f"{name.replace('_', ' ')} {with_interval(point[name])}" for name in SCORES[:4])
         lines.append(f"  at the threshold {point['name']}: {told}.")
     return lines
-
-
-def _told(score: Mapping[str, Any]) -> str:
-    if score["value"] is None:
-        return "undefined"
-    if score["low"] is None:
-        return f"{score['value']:.3f}"
-    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

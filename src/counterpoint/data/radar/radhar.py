@@ -7,9 +7,7 @@ Millimeter-wave Radar", mmNets 2019: an IWR1443 and five activities, about 30 fr
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from counterpoint.data.ledger import DAMAGED, fingerprint
 from counterpoint.data.radar.radhar_captions import Sentences, counts, dealt, divided, read_sentences
 from counterpoint.data.radar.radhar_text import maps_of, read_points
+from counterpoint.data.whole import whole_folder
 
 Maps = dict[str, NDArray[np.float32]]
 
@@ -102,15 +101,11 @@ def import_radhar(
     Raises:
         ValueError: nothing to import, something that cannot be read, or a destination that holds something.
     """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise ValueError(f"{destination}: holds something already; choose a new folder")
-    archives = sorted(source.glob("maps_*.npz"))
-    recordings = _from_maps(archives[0]) if archives else _from_text(source)
-    sentences = divided(read_sentences(captions)) if captions is not None else None
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    partial_ = destination.with_name(f".{destination.name}-{os.getpid()}")
-    (partial_ / _CLIPS).mkdir(parents=True)
-    try:
+    with whole_folder(destination) as partial_:
+        archives = sorted(source.glob("maps_*.npz"))
+        recordings = _from_maps(archives[0]) if archives else _from_text(source)
+        sentences = divided(read_sentences(captions)) if captions is not None else None
+        (partial_ / _CLIPS).mkdir()
         splits = _write(partial_, recordings, windows, sentences)
         files = [archives[0]] if archives else [source / recording.source for recording in recordings]
         account = {
@@ -122,9 +117,6 @@ def import_radhar(
         _dump(partial_ / "import.json", account)
         if sentences is not None:
             _dump(partial_ / "captions.json", sentences)
-        partial_.rename(destination)
-    finally:
-        shutil.rmtree(partial_, ignore_errors=True)
     return destination
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ import numpy as np
 
 from counterpoint.data.synthetic import radar_signal as signal
 from counterpoint.data.synthetic.radar_signal import Views
+from counterpoint.data.whole import whole_folder
 
 SPLITS = ("train", "val", "test")
 _VAL, _TEST = 0.08, 0.22
@@ -56,13 +55,8 @@ def write_clips(folder: Path, clips: Iterable[Clip], groups: Sequence[str], abou
     Raises:
         ValueError: the folder holds something already, or there are fewer than three groups.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: holds something already; choose a new folder")
     split = dealt(groups)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    partial.mkdir()
-    try:
+    with whole_folder(folder) as partial:
         entries: dict[str, dict[str, Any]] = {name: {} for name in SPLITS}
         for clip in clips:
             _write_views(partial / clip.folder / f"{clip.name}.npz", clip.views())
@@ -71,9 +65,6 @@ def write_clips(folder: Path, clips: Iterable[Clip], groups: Sequence[str], abou
             (partial / f"{name}.json").write_text(json.dumps(entries[name], indent=1) + "\n", encoding="utf-8")
         text = json.dumps({"simulated": True, "notes": [_NOTE], **about, "radar": _radar()}, indent=1)
         (partial / ACCOUNT).write_text(text + "\n", encoding="utf-8")
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

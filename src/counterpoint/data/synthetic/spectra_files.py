@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +12,7 @@ import numpy as np
 
 from counterpoint.data.synthetic.spectra_scans import AXIS, BANDS, Scans
 from counterpoint.data.synthetic.spectra_truth import FLIPPED, HIGH, Planted, bayes_rates
+from counterpoint.data.whole import whole_folder
 
 CLASSES = ("CTRL", "DM")
 """Names of the label, negative first."""
@@ -54,19 +53,11 @@ def write_spectra(folder: Path, specimens: Specimens) -> Path:
     Raises:
         ValueError: the folder holds something already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: holds something already; choose a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    partial.mkdir()
-    try:
+    with whole_folder(folder) as partial:
         _scans(partial / "spectra.csv", specimens)
         _clinical(partial / "clinical.csv", specimens)
         text = json.dumps(_truth(specimens), indent=1)
         (partial / "truth.json").write_text(text + "\n", encoding="utf-8", newline="\n")
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from counterpoint.data.whole import whole_folder
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -67,16 +67,8 @@ def write_stays(folder: Path, stays: Stays, *, layout: Layout, seed: int) -> Pat
     Raises:
         ValueError: the folder holds something already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: holds something already; choose a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    partial.mkdir()
-    try:
+    with whole_folder(folder) as partial:
         _WRITERS[layout](partial, stays, np.random.default_rng((seed, 1)))
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

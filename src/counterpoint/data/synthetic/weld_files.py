@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +12,7 @@ import numpy as np
 from counterpoint.data.synthetic.weld_pictures import FRAME_RATE, Pixels, photos, video
 from counterpoint.data.synthetic.weld_process import CATEGORIES, Float, Run
 from counterpoint.data.synthetic.weld_traces import AUDIO_RATE, COLUMNS, sensor_trace, sound
+from counterpoint.data.whole import whole_folder
 
 SENSOR_HEADER = ("Date", "Time", "Part No", *COLUMNS, "Remarks ")
 """As in the real set, trailing space and all; its rows end before the remarks."""
@@ -70,20 +69,13 @@ def write_welds(folder: Path, runs: list[Run], sizes: Sizes) -> Path:
         ValueError: the folder holds something already, the sizes cannot be written, or the packages for media miss.
     """
     sizes.check()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: holds something already; choose a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    partial.mkdir()
     try:
-        _manifest(partial / "manifest.csv", runs)
-        for run in runs:
-            _write_run(partial / run.directory / run.name, run, sizes)
-        partial.rename(folder)
+        with whole_folder(folder) as partial:
+            _manifest(partial / "manifest.csv", runs)
+            for run in runs:
+                _write_run(partial / run.directory / run.name, run, sizes)
     except ImportError as error:
         raise ValueError(f"{error}: weld runs want the extra `media`: pip install counterpoint[media]") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

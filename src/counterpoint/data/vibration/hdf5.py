@@ -10,7 +10,6 @@ import csv
 import difflib
 import math
 import os
-import shutil
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from counterpoint.data.whole import whole_folder
 
 MAX_CHUNK_BYTES = 256 * 2**20
 """A compressed chunk is decoded whole, so its decoded size bounds what one window can cost."""
@@ -244,12 +245,7 @@ def write_collection(folder: Path, rows: list[dict[str, Any]], signals: Iterable
     Raises:
         ValueError: the folder holds something already, or rows and signals do not agree.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: holds something already; choose a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    partial.mkdir()
-    try:
+    with whole_folder(folder) as partial:
         _write_signals(partial / "signals.h5", [str(row["Id"]) for row in rows], signals)
         columns = list(dict.fromkeys(name for row in rows for name in row))
         with (partial / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
@@ -259,9 +255,6 @@ def write_collection(folder: Path, rows: list[dict[str, Any]], signals: Iterable
         for path in partial.iterdir():
             with path.open("rb") as written:
                 os.fsync(written.fileno())
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
