@@ -168,10 +168,8 @@ def group_lines(scores: dict[str, Any]) -> list[str]:
         return []
     metric, by_name = found["metric"], {row["name"]: row["scores"] for row in found["rows"]}
     way = "the mean of its rows" if found["how"] == "mean" else "a vote of its rows"
-    line = (
-        f"By group ({way}, {found['groups']} groups): {spoken(metric)} "
-        f"{with_interval(by_name[found['answer']][metric])} of {found['answer']}; by row {with_interval(found['by_row'])}"
-    )
+    own, by_row = with_interval(by_name[found["answer"]][metric]), with_interval(found["by_row"])
+    line = f"By group ({way}, {found['groups']} groups): {spoken(metric)} {own} of {found['answer']}; by row {by_row}"
     if found["best"] is not None:
         line += f"; best baseline by group, {found['best']}: {with_interval(by_name[found['best']][metric])}"
         line += f" (difference {found['difference']['text']})"
